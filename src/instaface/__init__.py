@@ -1,0 +1,54 @@
+"""InstaFace: identity-preserving face editing from a single photo.
+
+>>> from instaface import Editor, Edit
+>>> editor = Editor()
+>>> face = editor.track("photo.jpg")[0]
+>>> editor.edit(face, Edit(yaw=20)).image.save("out.png")
+
+The names are imported when they are first used, so that ``import instaface`` stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "Edit": "instaface.edit",
+    "Editor": "instaface.editor",
+    "EditResult": "instaface.editor",
+    "FaceParameters": "instaface.face",
+    "InstaFaceError": "instaface.errors",
+    "OpenHead": "instaface.face",
+    "Photo": "instaface.photo",
+    "TrackedFace": "instaface.track",
+    "track": "instaface.track",
+}
+
+__all__ = [
+    "Edit",
+    "EditResult",
+    "Editor",
+    "FaceParameters",
+    "InstaFaceError",
+    "OpenHead",
+    "Photo",
+    "TrackedFace",
+    "track",
+]
+
+if TYPE_CHECKING:
+    from instaface.edit import Edit
+    from instaface.editor import Editor, EditResult
+    from instaface.errors import InstaFaceError
+    from instaface.face import FaceParameters, OpenHead
+    from instaface.photo import Photo
+    from instaface.track import TrackedFace, track
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'instaface' has no attribute {name!r}")

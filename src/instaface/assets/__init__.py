@@ -1,0 +1,1 @@
+"""What ships with the package, and the registry of what the user adds."""

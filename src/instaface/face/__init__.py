@@ -1,0 +1,16 @@
+"""The 3D face: parameters, models, camera, light."""
+
+from instaface.face.camera import Camera
+from instaface.face.mesh import Mesh
+from instaface.face.model import MorphableModel
+from instaface.face.parameters import FaceParameters
+from instaface.face.rotation import angles_from_rotation, rotation_from_angles
+
+__all__ = [
+    "Camera",
+    "FaceParameters",
+    "Mesh",
+    "MorphableModel",
+    "angles_from_rotation",
+    "rotation_from_angles",
+]

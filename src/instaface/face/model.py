@@ -1,0 +1,60 @@
+"""The interface of a 3D face model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from instaface.face.mesh import Mesh
+from instaface.face.parameters import FaceParameters
+
+
+class MorphableModel(ABC):
+    """Turns :class:`FaceParameters` into a :class:`Mesh`: batched, in torch, differentiable.
+
+    Attributes:
+        name: "openhead" or "flame".
+        expression_names: names of the expression weights, in order.
+        n_identity: number of identity coefficients.
+        n_albedo: number of albedo coefficients.
+        faces: (F, 3) int64 triangles, anticlockwise seen from outside.
+        uv: (T, 2) float32 texture coordinates, 0..1, v upwards.
+        uv_faces: (F, 3) int64 into ``uv``.
+        regions: name of a region (``skin``, ``lips``, ``scalp``, ...) to (n,) int64 vertex indices.
+        head_weight: (V,) float32: 1 where a vertex follows the head, 0 where it follows the shoulders.
+    """
+
+    name: str
+    expression_names: tuple[str, ...]
+    n_identity: int
+    n_albedo: int
+    faces: Tensor
+    uv: Tensor
+    uv_faces: Tensor
+    regions: dict[str, Tensor]
+    head_weight: Tensor
+
+    @abstractmethod
+    def vertices(self, parameters: FaceParameters) -> Tensor:
+        """(B, V, 3) vertices in camera space, centimetres."""
+
+    @abstractmethod
+    def landmarks(self, vertices: Tensor, scheme: str) -> Tensor:
+        """(B, L, 3) landmarks of posed ``vertices``; scheme "mediapipe" (478 points) or "ibug" (68 points).
+
+        Raises:
+            ValueError: the model has no such scheme.
+        """
+
+    @abstractmethod
+    def albedo(self, coefficients: Tensor) -> Tensor:
+        """(B, A) coefficients to (B, 3, S, S) linear RGB albedo texture, 0..1; row 0 is v = 1."""
+
+    def mesh(self, parameters: FaceParameters) -> Mesh:
+        """The posed mesh."""
+        return Mesh(self.vertices(parameters), self.faces, self.uv, self.uv_faces)
+
+    def neutral(self, batch: int = 1) -> FaceParameters:
+        """Parameters of the mean face of this model."""
+        return FaceParameters.neutral(self.n_identity, len(self.expression_names), self.n_albedo, batch)

@@ -1,0 +1,5 @@
+"""Reading, cropping, compositing and writing photos."""
+
+from instaface.photo.photo import Photo
+
+__all__ = ["Photo"]

@@ -1,0 +1,1 @@
+"""Rasteriser and maps."""
