@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from instaface.edit import Edit
     from instaface.editor import Editor, EditResult
     from instaface.errors import InstaFaceError
-    from instaface.face import FaceParameters, OpenHead
+    from instaface.face import FaceParameters, OpenHead  # type: ignore[attr-defined]
     from instaface.photo import Photo
-    from instaface.track import TrackedFace, track
+    from instaface.track import TrackedFace, track  # type: ignore[attr-defined]
 
 
 def __getattr__(name: str) -> Any:
