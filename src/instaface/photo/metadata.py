@@ -33,9 +33,8 @@ _FOCAL, _FOCAL_35MM, _PLANE_X, _PLANE_UNIT = 37386, 41989, 41486, 41488
 _DIAGONAL_35MM = math.hypot(36, 24)  # millimetres; what FocalLengthIn35mmFilm refers to
 # Tags of a TIFF that describe how its pixels lie in the file, or hold what is written in another place.
 _LAYOUT_TAGS = frozenset(
-    [254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 290, 291, 292, 293]
-    + [301, 317, 318, 319, 320, 322, 323, 324, 325, 330, 332, 333, 334, 336, 338, 339, 340, 341, 347, 512, 513, 514]
-    + [529, 530, 531, 532, 700, 33723, 34377, 34675]
+    {*range(254, 260), *range(262, 267), 273, *range(277, 282), 284, *range(290, 294), 301, *range(317, 326), 330}
+    | {*range(332, 342), 347, *range(512, 515), *range(529, 533), 700, 33723, 34377, 34675}
 )
 
 

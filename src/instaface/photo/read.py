@@ -106,12 +106,10 @@ def _open_heif(data: bytes, name: str) -> Image.Image:
 
 def _from_image(image: Image.Image, name: str) -> Photo:
     """Decode: the only place where pixels and metadata leave Pillow."""
-    from PIL import ImageOps
-
     if image.width * image.height > MAX_MEGAPIXELS * 1_000_000:
         raise _too_large(name, image.size)
     try:
-        upright = ImageOps.exif_transpose(image)
+        upright = _upright(image)
         icc = image.info.get("icc_profile")
         rgb, icc = _to_rgb(upright, icc, name)
         exif = metadata.upright_exif(image, upright.size)
@@ -120,7 +118,7 @@ def _from_image(image: Image.Image, name: str) -> Photo:
     except Exception as error:  # as above
         raise _damaged(name, error) from None
     return Photo(
-        pixels=np.array(rgb.convert("RGB")),
+        pixels=np.array(_as_mode(rgb, "RGB")),
         alpha=np.array(rgb.getchannel("A")) if rgb.mode == "RGBA" else None,
         icc=icc,
         exif=exif,
@@ -129,6 +127,17 @@ def _from_image(image: Image.Image, name: str) -> Photo:
         format="JPEG" if image.format == "MPO" else image.format,
         jpeg=_jpeg_coding(image),
     )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    from PIL import ImageOps
+
+    image.load()  # decodes the whole file: what is damaged shows here
+    return image if image.getexif().get(274, 1) == 1 else ImageOps.exif_transpose(image)
+
+
+def _as_mode(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)  # Pillow copies either way, and photos are large
 
 
 def _to_rgb(image: Image.Image, icc: bytes | None, name: str) -> tuple[Image.Image, bytes | None]:
@@ -141,7 +150,7 @@ def _to_rgb(image: Image.Image, icc: bytes | None, name: str) -> tuple[Image.Ima
         image = Image.fromarray((np.clip(np.asarray(image, np.int64), 0, 65535) >> 8).astype(np.uint8))
     has_alpha = image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
     if icc is None or icc[16:20] == b"RGB ":
-        return image.convert("RGBA" if has_alpha else "RGB"), icc
+        return _as_mode(image, "RGBA" if has_alpha else "RGB"), icc
     rgb = _to_srgb(image, icc)
     if has_alpha:
         rgb.putalpha(image.convert("RGBA").getchannel("A"))
