@@ -1,0 +1,165 @@
+"""Maps of a 3D face as a camera sees it: what guides the network, and what the geometric edit is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from instaface.face import Camera, FaceParameters, MorphableModel
+from instaface.face.colour import srgb_from_linear
+from instaface.face.light import shade
+from instaface.render.rasterise import Raster, coverage, extend, interpolate, rasterise
+
+NETWORK_MAPS = ("normals", "albedo", "rendering")
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What each pixel of a picture sees of a face. Colours are not multiplied with ``mask``.
+
+    Attributes:
+        normals: (H, W, 3) float32 unit vectors in camera space (x right, y up, z to the viewer), 0 on the background.
+        albedo: (H, W, 3) float32 linear RGB 0..1, 0 on the background.
+        shading: (H, W, 3) float32 linear RGB, at least 0; 0 on the background.
+        mask: (H, W) float32 0..1, share of the pixel that the face covers.
+        labels: (H, W) int32: 0 on the background, else 1 + index into ``label_names``.
+        label_names: regions of the face model. Where regions overlap, the later name counts.
+        depth: (H, W) float32 centimetres along the optical axis, infinite on the background.
+        raster: the face and barycentric coordinates seen by each pixel with a positive mask.
+    """
+
+    normals: NDArray[np.float32]
+    albedo: NDArray[np.float32]
+    shading: NDArray[np.float32]
+    mask: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    label_names: tuple[str, ...]
+    depth: NDArray[np.float32]
+    raster: Raster
+
+    @property
+    def rendering(self) -> NDArray[np.float32]:
+        """(H, W, 3) float32 Lambertian rendering, linear RGB 0..1, 0 on the background."""
+        return np.minimum(self.albedo * self.shading, 1)
+
+    def where(self, *regions: str) -> NDArray[np.bool_]:
+        """(H, W) True where one of the named regions is seen."""
+        return np.isin(self.labels, [1 + self.label_names.index(region) for region in regions])
+
+    def for_network(self) -> dict[str, Tensor]:
+        """Each of ``NETWORK_MAPS`` as :func:`encode` codes it, (3, H, W)."""
+        mask = torch.from_numpy(self.mask)[None]
+        return {name: encode(name, _to_tensor(getattr(self, name)), mask) for name in NETWORK_MAPS}
+
+
+def encode(name: str, values: Tensor, mask: Tensor) -> Tensor:
+    """Code a map as the autoencoder takes photos: -1..1, 0 on the background.
+
+    ``normals`` are left as they are. ``albedo`` and ``rendering`` are sRGB-encoded like a photo and scaled to -1..1.
+    The mask blends each into the background, which makes silhouettes anti-aliased.
+
+    Args:
+        name: name of the map.
+        values: (..., 3, H, W) as in :class:`Maps`.
+        mask: (..., 1, H, W), 0..1.
+
+    Returns:
+        (..., 3, H, W), -1..1.
+    """
+    coded = values if name == "normals" else 2 * srgb_from_linear(values.clip(0, 1)) - 1
+    return coded * mask
+
+
+def render_maps(
+    model: MorphableModel, parameters: FaceParameters, camera: Camera, size: tuple[int, int] | None = None
+) -> Maps:
+    """Render one face.
+
+    Args:
+        model: the face model.
+        parameters: parameters of that model, batch of 1.
+        camera: camera of the picture.
+        size: (width, height) of the maps, by default those of the camera; at the same aspect ratio.
+    """
+    if len(parameters) != 1:
+        raise ValueError(f"render_maps renders one face, not a batch of {len(parameters)}")
+    if size is not None:
+        camera = camera.crop(0, 0, camera.width, camera.height, size)
+    with torch.no_grad():
+        # 1. Pose the mesh and project it.
+        mesh = model.mesh(parameters)
+        points, faces = camera.project(mesh.vertices[0]).numpy(), _corners(mesh.faces)
+        # 2. Find what each pixel sees.
+        height, width = camera.height, camera.width
+        raster, alpha = rasterise(points, faces, height, width), coverage(points, faces, height, width)
+        raster = extend(raster, alpha)
+        # 3. Attributes of what is seen, as lists of pixels.
+        seen = raster.covered
+        normals = interpolate(raster, faces, mesh.normals()[0].numpy())
+        normals[seen] /= np.linalg.norm(normals[seen], axis=-1, keepdims=True).clip(1e-6)
+        uv = torch.from_numpy(interpolate(raster, _corners(mesh.uv_faces), mesh.uv.numpy())[seen])
+        albedo = sample_texture(model.albedo(parameters.albedo), uv[None])[0]
+        shading = shade(torch.from_numpy(normals[seen])[None], parameters.light)[0].clip(0)
+    return Maps(
+        normals=normals,
+        albedo=_spread(albedo, seen),
+        shading=_spread(shading, seen),
+        mask=np.where(seen, alpha, 0),
+        labels=_labels(model, raster),
+        label_names=tuple(model.regions),
+        depth=raster.depth,
+        raster=raster,
+    )
+
+
+def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
+    """Bilinear samples of a texture.
+
+    Args:
+        texture: (B, C, S, S), row 0 at v = 1.
+        uv: (B, N, 2), 0..1, v upwards.
+
+    Returns:
+        (B, N, C)
+    """
+    grid = uv * uv.new_tensor([2, -2]) + uv.new_tensor([-1, 1])
+    samples = torch.nn.functional.grid_sample(texture, grid[:, None], padding_mode="border", align_corners=False)
+    return samples[:, :, 0].mT
+
+
+def vertex_labels(model: MorphableModel) -> Tensor:
+    """(V,) int32 label of each vertex: 1 + index of its region, 0 where it has none."""
+    labels = torch.zeros(len(model.head_weight), dtype=torch.int32)
+    for index, vertices in enumerate(model.regions.values()):
+        labels[vertices] = index + 1
+    return labels
+
+
+def _labels(model: MorphableModel, raster: Raster) -> NDArray[np.int32]:
+    """(H, W) label of the nearest corner of the face that is seen."""
+    seen = raster.covered
+    corners = _corners(model.faces)[raster.face_index[seen]]
+    nearest = np.take_along_axis(corners, raster.barycentric[seen].argmax(-1)[:, None], 1)[:, 0]
+    out = np.zeros(seen.shape, np.int32)
+    out[seen] = vertex_labels(model).numpy()[nearest]
+    return out
+
+
+def _corners(faces: Tensor) -> NDArray[np.int32]:
+    return faces.numpy().astype(np.int32)
+
+
+def _spread(values: Tensor, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(N, C) values of the pixels that are seen, back in their places."""
+    out = np.zeros((*seen.shape, values.shape[-1]), np.float32)
+    out[seen] = values.numpy()
+    return out
+
+
+def _to_tensor(image: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)
