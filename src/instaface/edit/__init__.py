@@ -1,0 +1,11 @@
+"""What to change: edits as users say them, presets, sequences, driving by another face.
+
+What computes with parameters (``apply``, ``interpolate``, ``sequence``, ``drive``) is in :mod:`instaface.edit.apply`
+and :mod:`instaface.edit.drive`, so that the names here load without torch.
+"""
+
+from instaface.edit.edit import Edit, Light
+from instaface.edit.presets import ARKIT, EXPRESSIONS, LIGHTS
+from instaface.edit.sweep import parse_range
+
+__all__ = ["ARKIT", "EXPRESSIONS", "LIGHTS", "Edit", "Light", "parse_range"]

@@ -1,0 +1,50 @@
+"""Parameters taken from another face."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from instaface.errors import InstaFaceError
+from instaface.face import FaceParameters
+
+PARTS = ("pose", "expression", "light", "gaze")
+
+
+def drive(parameters: FaceParameters, driver: FaceParameters, what: str | Iterable[str] = PARTS) -> FaceParameters:
+    """A face with some of its parameters taken from another one; identity and albedo are never taken.
+
+    The pose is the head's absolute angles. The light keeps the brightness of the driven photo, measured by the mean
+    shading over all directions: its direction, contrast and colour are taken.
+
+    Args:
+        parameters: the face that is driven, batch of 1.
+        driver: the face that drives, of the same model.
+        what: any of "pose", "expression", "light", "gaze", as a list or as text with commas.
+
+    Raises:
+        InstaFaceError: ``what`` names something else.
+    """
+    parts = parse_parts(what)
+    changes = {}
+    if "pose" in parts:
+        changes["head"] = driver.head
+    if "expression" in parts:
+        changes["expression"], changes["jaw"] = driver.expression, driver.jaw
+    if "gaze" in parts:
+        changes["gaze"] = driver.gaze
+    if "light" in parts:
+        own, other = (p.light[:, :1].mean().clamp(min=1e-6) for p in (parameters, driver))
+        changes["light"] = driver.light * (own / other)
+    return parameters.replace(**changes)
+
+
+def parse_parts(what: str | Iterable[str]) -> tuple[str, ...]:
+    """Parts from text such as ``pose,light`` or from a list."""
+    parts = what.split(",") if isinstance(what, str) else what
+    parts = tuple(part.strip() for part in parts if part.strip())
+    for part in parts:
+        if part not in PARTS:
+            raise InstaFaceError(f"drive: unknown part {part!r}, allowed are {', '.join(PARTS)}")
+    if not parts:
+        raise InstaFaceError(f"drive: nothing to take, allowed are {', '.join(PARTS)}")
+    return parts
