@@ -1,0 +1,61 @@
+"""Figures of two pictures of the same size, within a mask."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+def psnr(a: Pixels, b: Pixels, mask: Mask | None = None) -> float:
+    """Peak signal-to-noise ratio in dB of (H, W, 3) uint8 pictures: infinite where they agree, NaN in an empty mask."""
+    squares = (a.astype(np.float64) - b) ** 2
+    squares = squares if mask is None else squares[mask]
+    if squares.size == 0:
+        return float("nan")
+    error = squares.mean()
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def ssim(a: Pixels, b: Pixels, mask: Mask | None = None) -> float:
+    """Structural similarity (Wang et al. 2004, Gaussian window of sigma 1.5), its mean over the mask."""
+    from skimage.metrics import structural_similarity
+
+    _, local = structural_similarity(
+        a, b, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+    )
+    values = local if mask is None else local[mask]
+    return float(values.mean()) if values.size else float("nan")
+
+
+def colour_shift(a: Pixels, b: Pixels, mask: Mask | None = None) -> float:
+    """CIEDE2000 difference of the two mean colours: 1 is just visible side by side."""
+    from skimage.color import deltaE_ciede2000, rgb2lab
+
+    mask = np.ones(a.shape[:2], bool) if mask is None else mask
+    if not mask.any():
+        return float("nan")
+    means = [rgb2lab(picture)[mask].mean(0) for picture in (a, b)]
+    return float(deltaE_ciede2000(*means))
+
+
+def laplacian_energy(pixels: Pixels, mask: Mask | None = None) -> float:
+    """Mean square of the Laplacian of the luminance (0..255), the usual measure of focus (Pech-Pacheco et al. 2000)."""
+    import cv2
+
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    values = cv2.Laplacian(grey, cv2.CV_32F)
+    values = values if mask is None else values[mask]
+    return float((values**2).mean()) if values.size else float("nan")
+
+
+def sharpness_kept(source: Pixels, edit: Pixels, mask: Mask | None = None, edit_mask: Mask | None = None) -> float:
+    """Laplacian energy of the edit over that of the source: 1 keeps it, below 1 is over-smoothed.
+
+    The two pictures may have masks of their own, as the same part of a face lies elsewhere after an edit.
+    """
+    before = laplacian_energy(source, mask)
+    after = laplacian_energy(edit, mask if edit_mask is None else edit_mask)
+    return after / before if before > 0 else float("nan")
