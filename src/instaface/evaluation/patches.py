@@ -24,7 +24,7 @@ def laplacian_pyramid(pixels: NDArray[np.uint8], levels: int = LEVELS) -> list[N
 
     pyramid, image = [], pixels.astype(np.float32) / 255
     for _ in range(levels - 1):
-        small = cv2.pyrDown(image)
+        small = cv2.pyrDown(image).astype(np.float32)
         pyramid.append(image - cv2.pyrUp(small, dstsize=(image.shape[1], image.shape[0])))
         image = small
     return [*pyramid, image]
