@@ -10,10 +10,20 @@ _EXPORTS = {
     "FusionController": "fusion",
     "GuidanceNetwork": "guidance",
     "IdentityPreserver": "identity",
+    "InstaFaceOutput": "pipeline",
+    "InstaFacePipeline": "pipeline",
     "ModelConfig": "config",
 }
 
-__all__ = ["Autoencoder", "FusionController", "GuidanceNetwork", "IdentityPreserver", "ModelConfig"]
+__all__ = [
+    "Autoencoder",
+    "FusionController",
+    "GuidanceNetwork",
+    "IdentityPreserver",
+    "InstaFaceOutput",
+    "InstaFacePipeline",
+    "ModelConfig",
+]
 
 
 def __getattr__(name: str) -> Any:
