@@ -13,7 +13,7 @@ from torch import Tensor
 from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.face.colour import srgb_from_linear
 from instaface.face.light import shade
-from instaface.render.rasterise import Raster, coverage, extend, interpolate, rasterise
+from instaface.render.rasterise import Raster, coverage, extend, interpolate, pick, rasterise
 
 NETWORK_MAPS = ("normals", "albedo", "rendering")
 
@@ -98,19 +98,19 @@ def render_maps(
         height, width = camera.height, camera.width
         raster, alpha = rasterise(points, faces, height, width), coverage(points, faces, height, width)
         raster = extend(raster, alpha)
-        # 3. Attributes of what is seen, as lists of pixels.
-        seen = raster.covered
-        normals = interpolate(raster, faces, mesh.normals()[0].numpy())
-        normals[seen] /= np.linalg.norm(normals[seen], axis=-1, keepdims=True).clip(1e-6)
-        uv = torch.from_numpy(interpolate(raster, _corners(mesh.uv_faces), mesh.uv.numpy())[seen])
-        albedo = sample_texture(model.albedo(parameters.albedo), uv[None])[0]
-        shading = shade(torch.from_numpy(normals[seen])[None], parameters.light)[0].clip(0)
+        # 3. Attributes of what is seen.
+        seen = torch.from_numpy(raster.covered)[..., None]
+        normals = torch.from_numpy(interpolate(raster, faces, mesh.normals()[0].numpy()))
+        normals = torch.nn.functional.normalize(normals, dim=-1)
+        uv = torch.from_numpy(interpolate(raster, _corners(mesh.uv_faces), mesh.uv.numpy()))
+        albedo = sample_texture(model.albedo(parameters.albedo), uv[None])[0] * seen
+        shading = shade(normals[None], parameters.light)[0].clip(0) * seen
     return Maps(
-        normals=normals,
-        albedo=_spread(albedo, seen),
-        shading=_spread(shading, seen),
-        mask=np.where(seen, alpha, 0),
-        labels=_labels(model, raster),
+        normals=normals.numpy(),
+        albedo=albedo.numpy(),
+        shading=shading.numpy(),
+        mask=alpha * raster.covered,
+        labels=pick(raster, faces, vertex_labels(model).numpy()),
         label_names=tuple(model.regions),
         depth=raster.depth,
         raster=raster,
@@ -122,14 +122,14 @@ def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
 
     Args:
         texture: (B, C, S, S), row 0 at v = 1.
-        uv: (B, N, 2), 0..1, v upwards.
+        uv: (B, H, W, 2), 0..1, v upwards.
 
     Returns:
-        (B, N, C)
+        (B, H, W, C)
     """
     grid = uv * uv.new_tensor([2, -2]) + uv.new_tensor([-1, 1])
-    samples = torch.nn.functional.grid_sample(texture, grid[:, None], padding_mode="border", align_corners=False)
-    return samples[:, :, 0].mT
+    samples = torch.nn.functional.grid_sample(texture, grid, padding_mode="border", align_corners=False)
+    return samples.permute(0, 2, 3, 1)
 
 
 def vertex_labels(model: MorphableModel) -> Tensor:
@@ -140,25 +140,8 @@ def vertex_labels(model: MorphableModel) -> Tensor:
     return labels
 
 
-def _labels(model: MorphableModel, raster: Raster) -> NDArray[np.int32]:
-    """(H, W) label of the nearest corner of the face that is seen."""
-    seen = raster.covered
-    corners = _corners(model.faces)[raster.face_index[seen]]
-    nearest = np.take_along_axis(corners, raster.barycentric[seen].argmax(-1)[:, None], 1)[:, 0]
-    out = np.zeros(seen.shape, np.int32)
-    out[seen] = vertex_labels(model).numpy()[nearest]
-    return out
-
-
 def _corners(faces: Tensor) -> NDArray[np.int32]:
     return faces.numpy().astype(np.int32)
-
-
-def _spread(values: Tensor, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(N, C) values of the pixels that are seen, back in their places."""
-    out = np.zeros((*seen.shape, values.shape[-1]), np.float32)
-    out[seen] = values.numpy()
-    return out
 
 
 def _to_tensor(image: NDArray[Any]) -> Tensor:

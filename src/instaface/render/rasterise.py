@@ -95,6 +95,28 @@ def interpolate(
     return out
 
 
+def pick(
+    raster: Raster, faces: ArrayLike, values: ArrayLike, background: int = 0, threads: int | None = None
+) -> NDArray[np.int32]:
+    """Integer attributes of vertices (such as labels) over the pixels: that of the face's nearest corner.
+
+    Args:
+        raster: result of :func:`rasterise`.
+        faces: (F, 3) indices into ``values``, in the order of the faces that were rasterised.
+        values: (V,) int32.
+        background: what pixels get that see nothing.
+        threads: number of threads, by default as many as torch uses.
+
+    Returns:
+        (H, W) int32
+    """
+    out = np.empty(raster.face_index.shape, np.int32)
+    labels = np.ascontiguousarray(values, np.int32)
+    arguments = (raster.face_index, raster.barycentric, _indices(faces), labels, background, out)
+    _in_bands(_pick_rows, len(out), threads, *arguments)
+    return out
+
+
 def coverage(
     vertices: ArrayLike, faces: ArrayLike, height: int, width: int, cull: Cull = "back", threads: int | None = None
 ) -> NDArray[np.float32]:
@@ -292,6 +314,14 @@ def _interpolate_rows(first, last, face_index, barycentric, faces, values, out):
             wa, wb, wc = barycentric[j, i]
             for k in range(values.shape[1]):
                 out[j, i, k] = wa * values[a, k] + wb * values[b, k] + wc * values[c, k]
+
+
+@njit(cache=True, nogil=True)
+def _pick_rows(first, last, face_index, barycentric, faces, values, background, out):  # type: ignore[no-untyped-def]
+    for j in range(first, last):
+        for i in range(face_index.shape[1]):
+            f = face_index[j, i]
+            out[j, i] = values[faces[f, np.argmax(barycentric[j, i])]] if f >= 0 else background
 
 
 @njit(cache=True, nogil=True)
