@@ -38,7 +38,11 @@ class Sphere(MorphableModel):
         self.uv = self.unit[:, :2] / 2 + 0.5
         self.uv_faces = self.faces
         left = self.unit[:, 0] < 0
-        self.regions = {"left": left.nonzero()[:, 0], "right": (~left).nonzero()[:, 0]}
+        self.regions = {
+            "ball": torch.arange(len(vertices)),
+            "left": left.nonzero()[:, 0],
+            "right": (~left).nonzero()[:, 0],
+        }
         self.head_weight = torch.ones(len(vertices))
 
     def vertices(self, parameters: FaceParameters) -> Tensor:

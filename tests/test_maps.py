@@ -6,7 +6,7 @@ import torch
 
 from instaface.face import Camera
 from instaface.face.light import direction_from_angles, directional, shade
-from instaface.render import Maps, render_maps
+from instaface.render import Maps, region_mask, render_maps
 from scenes import Sphere
 
 SIZE, RADIUS, DISTANCE = 256, 8.0, 60.0
@@ -75,10 +75,17 @@ def test_albedo_labels_and_rendering_follow_the_surface(scene):
     maps, hit, normals = scene
     for name, side, colour in [("left", -1, (0.8, 0.1, 0.1)), ("right", 1, (0.1, 0.1, 0.6))]:
         where = inner(normals, hit) & (normals[..., 0] * side > 0.1)
-        assert where.sum() > 1000 and maps.where(name)[where].all()
+        assert where.sum() > 1000 and (maps.labels[where] == 1 + maps.label_names.index(name)).all()
+        assert region_mask(Sphere(RADIUS), maps, "ball")[where].all()
+        assert region_mask(Sphere(RADIUS), maps, name)[where].all()
         np.testing.assert_allclose(maps.albedo[where], np.broadcast_to(colour, (where.sum(), 3)), atol=1e-6)
     np.testing.assert_allclose(maps.rendering, (maps.albedo * maps.shading).clip(max=1), atol=1e-6)
-    assert not maps.labels[maps.mask == 0].any() and not maps.rendering[maps.mask == 0].any()
+    assert not region_mask(Sphere(RADIUS), maps, "left")[maps.labels != 2].any()
+    assert (
+        not maps.labels[maps.mask == 0].any()
+        and (maps.vertex[maps.mask == 0] == -1).all()
+        and not maps.rendering[maps.mask == 0].any()
+    )
 
 
 def test_network_sees_photos(scene):

@@ -1,6 +1,18 @@
 """Rasteriser and maps."""
 
-from instaface.render.maps import Maps, encode, render_maps
-from instaface.render.rasterise import Raster, coverage, extend, interpolate, rasterise, visible
+from instaface.render.maps import Maps, encode, region_mask, render_maps
+from instaface.render.rasterise import Raster, coverage, extend, interpolate, pick, rasterise, visible
 
-__all__ = ["Maps", "Raster", "coverage", "encode", "extend", "interpolate", "rasterise", "render_maps", "visible"]
+__all__ = [
+    "Maps",
+    "Raster",
+    "coverage",
+    "encode",
+    "extend",
+    "interpolate",
+    "pick",
+    "rasterise",
+    "region_mask",
+    "render_maps",
+    "visible",
+]

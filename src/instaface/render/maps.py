@@ -27,8 +27,10 @@ class Maps:
         albedo: (H, W, 3) float32 linear RGB 0..1, 0 on the background.
         shading: (H, W, 3) float32 linear RGB, at least 0; 0 on the background.
         mask: (H, W) float32 0..1, share of the pixel that the face covers.
-        labels: (H, W) int32: 0 on the background, else 1 + index into ``label_names``.
-        label_names: regions of the face model. Where regions overlap, the later name counts.
+        labels: (H, W) int32: 0 on the background and outside of all regions, else 1 + index into ``label_names``.
+            Where regions overlap, the smallest counts: ``iris_left`` before ``eyes``, ``lips`` before ``skin``.
+        label_names: regions of the face model.
+        vertex: (H, W) int32, the vertex nearest to what is seen, -1 on the background.
         depth: (H, W) float32 centimetres along the optical axis, infinite on the background.
         raster: the face and barycentric coordinates seen by each pixel with a positive mask.
     """
@@ -39,6 +41,7 @@ class Maps:
     mask: NDArray[np.float32]
     labels: NDArray[np.int32]
     label_names: tuple[str, ...]
+    vertex: NDArray[np.int32]
     depth: NDArray[np.float32]
     raster: Raster
 
@@ -46,10 +49,6 @@ class Maps:
     def rendering(self) -> NDArray[np.float32]:
         """(H, W, 3) float32 Lambertian rendering, linear RGB 0..1, 0 on the background."""
         return np.minimum(self.albedo * self.shading, 1)
-
-    def where(self, *regions: str) -> NDArray[np.bool_]:
-        """(H, W) True where one of the named regions is seen."""
-        return np.isin(self.labels, [1 + self.label_names.index(region) for region in regions])
 
     def for_network(self) -> dict[str, Tensor]:
         """Each of ``NETWORK_MAPS`` as :func:`encode` codes it, (3, H, W)."""
@@ -100,6 +99,7 @@ def render_maps(
         raster = extend(raster, alpha)
         # 3. Attributes of what is seen.
         seen = torch.from_numpy(raster.covered)[..., None]
+        vertex = pick(raster, faces, np.arange(len(points)), -1)
         normals = torch.from_numpy(interpolate(raster, faces, mesh.normals()[0].numpy()))
         normals = torch.nn.functional.normalize(normals, dim=-1)
         uv = torch.from_numpy(interpolate(raster, _corners(mesh.uv_faces), mesh.uv.numpy()))
@@ -110,8 +110,9 @@ def render_maps(
         albedo=albedo.numpy(),
         shading=shading.numpy(),
         mask=alpha * raster.covered,
-        labels=pick(raster, faces, vertex_labels(model).numpy()),
+        labels=np.append(vertex_labels(model), np.int32(0))[vertex],
         label_names=tuple(model.regions),
+        vertex=vertex,
         depth=raster.depth,
         raster=raster,
     )
@@ -132,12 +133,20 @@ def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
     return samples.permute(0, 2, 3, 1)
 
 
-def vertex_labels(model: MorphableModel) -> Tensor:
-    """(V,) int32 label of each vertex: 1 + index of its region, 0 where it has none."""
-    labels = torch.zeros(len(model.head_weight), dtype=torch.int32)
-    for index, vertices in enumerate(model.regions.values()):
-        labels[vertices] = index + 1
+def vertex_labels(model: MorphableModel) -> NDArray[np.int32]:
+    """(V,) int32 label of each vertex: 1 + index of the smallest region that holds it, 0 where none does."""
+    labels = np.zeros(len(model.head_weight), np.int32)
+    for index, vertices in sorted(enumerate(model.regions.values()), key=lambda item: -len(item[1])):
+        labels[vertices.numpy()] = index + 1
     return labels
+
+
+def region_mask(model: MorphableModel, maps: Maps, *regions: str) -> NDArray[np.bool_]:
+    """(H, W) True where one of the named regions of the model is seen; regions may overlap."""
+    member = np.zeros(len(model.head_weight) + 1, bool)  # the last place is that of the background, vertex -1
+    for region in regions:
+        member[model.regions[region].numpy()] = True
+    return member[maps.vertex]
 
 
 def _corners(faces: Tensor) -> NDArray[np.int32]:
