@@ -1,0 +1,101 @@
+"""The arrays of the asset, from the source to the last landmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openhead import landmarks, paint, regions, unwrap
+from openhead.bases import learn_bases
+from openhead.source import ARKIT_NAMES, IBUG_VERTICES, load_source
+from openhead.topology import build_topology, distance_from, rim
+
+STEP = 2e-4  # centimetres: what offsets are rounded to
+
+
+def build(path: Path, renders: int) -> dict[str, NDArray]:
+    """All arrays of the asset."""
+    source = load_source(path)
+    topology = build_topology(source)
+    masks = regions.region_masks(source, topology)
+    bases = learn_bases(source, topology, masks)
+    mean, triangles, part = bases.mean, topology.triangles, topology.part
+    uv, uv_faces = unwrap.unwrap(mean, triangles, topology.symmetry, part, masks)
+    texture = paint.paint(mean, triangles, uv, uv_faces, masks, distances(source, topology))
+    head = landmarks.Head(bases, triangles, uv, uv_faces, texture, masks, part)
+    part = np.where((part == "gums") & masks["tongue"][triangles].all(1), "tongue", part)
+    names = sorted(set(part.tolist()))
+    ibug_face, ibug_weight = ibug_embedding(source, mean, triangles, part)
+    mp_face, mp_weight = mediapipe_embedding(head, renders)
+    return {
+        "mean": mean.astype(np.float32),
+        "identity": np.round(bases.identity / STEP).astype(np.int16),
+        "expression": np.round(bases.expression / STEP).astype(np.int16),
+        "step": np.float32(STEP),
+        "expression_names": np.array(ARKIT_NAMES),
+        "faces": triangles.astype(np.uint16),
+        "uv": uv,
+        "uv_faces": uv_faces.astype(np.uint16),
+        "part_names": np.array(names),
+        "part": np.array([names.index(p) for p in part], np.uint8),
+        "region_names": np.array(list(masks)),
+        "regions": np.packbits(np.stack(list(masks.values())), axis=1),
+        "head_weight": regions.head_weights(mean).astype(np.float32) * masks["skin"] + ~masks["skin"],
+        "neck_joint": regions.NECK_JOINT.astype(np.float32),
+        "eye_centre": bases.eye_centre.astype(np.float32),
+        "eye_centre_identity": bases.eye_centre_identity.astype(np.float32),
+        "symmetry": topology.symmetry.astype(np.uint16),
+        "mediapipe_face": mp_face.astype(np.uint16),
+        "mediapipe_weight": mp_weight.astype(np.float32),
+        "ibug_face": ibug_face.astype(np.uint16),
+        "ibug_weight": ibug_weight.astype(np.float32),
+        "albedo": np.round(255 * texture).astype(np.uint8),
+    }
+
+
+def save(asset: dict[str, NDArray], path: Path) -> None:
+    """Writes the asset; the archive's dates are fixed, so equal arrays are equal bytes."""
+    np.savez_compressed(path, **asset)
+
+
+def distances(source, topology) -> dict[str, NDArray[np.float64]]:  # type: ignore[no-untyped-def]
+    """Distances in centimetres that the paint follows: to the edge of the lids, to the brows' middle line."""
+    x = source.neutral
+    lid = distance_from(rim(source, "eye_sockets"), source.triangles, x)[topology.kept]
+    marks, v = x[IBUG_VERTICES], x[topology.kept]
+    brow = np.minimum(*(regions.near_polyline(v[:, :2], line[:, :2]) for line in (marks[17:22], marks[22:27])))
+    brow[(v[:, 2] < 5) | (v[:, 1] < 4)] = 9
+    lid = np.where(source.part[topology.kept] <= 1, lid, 9)
+    return {"lid": np.minimum(lid, 9), "brow": brow}
+
+
+def ibug_embedding(source, mean, triangles, part):  # type: ignore[no-untyped-def]
+    """The 68 points as the source's authors chose them, both halves averaged."""
+    points = source.neutral[IBUG_VERTICES]
+    other = source.neutral[source.mirror[IBUG_VERTICES]][regions.IBUG_MIRROR]
+    return landmarks.snap((points + other) / 2, mean, triangles, part == "skin")
+
+
+def mediapipe_embedding(head: landmarks.Head, renders: int):  # type: ignore[no-untyped-def]
+    lower = lower_half(head)
+    points = landmarks.mediapipe_points(head, lower, renders)
+    face, weight = np.zeros(len(points), np.int64), np.zeros((len(points), 3))
+    groups = {
+        "skin": (list(range(468)), head.part == "skin"),
+        "upper": (landmarks.INNER_UPPER_LIP, (head.part == "skin") & ~lower),
+        "lower": (landmarks.INNER_LOWER_LIP, (head.part == "skin") & lower),
+        "left": (landmarks.IRIS_LEFT, head.part == "eye_left"),
+        "right": (landmarks.IRIS_RIGHT, head.part == "eye_right"),
+    }
+    for indices, allowed in groups.values():
+        chosen = list(indices)
+        face[chosen], weight[chosen] = landmarks.snap(points[chosen], head.bases.mean, head.triangles, allowed)
+    return face, weight
+
+
+def lower_half(head: landmarks.Head) -> NDArray[np.bool_]:
+    """(F,) skin triangles that go down with the jaw."""
+    drop = -head.bases.expression[ARKIT_NAMES.index("jawOpen"), :, 1]
+    return (drop[head.triangles].mean(1) > 0.5 * drop.max()) | (head.regions["lip_lower"][head.triangles].sum(1) >= 2)

@@ -1,0 +1,77 @@
+"""A hand-made albedo: one skin colour, with lips, brows, lids, irises and the mouth's inside painted by region."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openhead.raster import rasterise
+from openhead.regions import IRIS_DEGREES, eye_axis, smoothstep
+
+SIZE = 256
+# sRGB colours, 0..1.
+SKIN, SCALP, LIPS = (0.80, 0.62, 0.53), (0.66, 0.50, 0.43), (0.71, 0.43, 0.40)
+BROWS, LASHES = (0.30, 0.22, 0.18), (0.25, 0.18, 0.16)
+SCLERA, IRIS, LIMBUS, PUPIL = (0.90, 0.88, 0.86), (0.36, 0.25, 0.17), (0.16, 0.12, 0.10), (0.03, 0.03, 0.03)
+INSIDE = {
+    "teeth": (0.88, 0.85, 0.78),
+    "gums": (0.70, 0.38, 0.37),
+    "tongue": (0.70, 0.38, 0.37),
+    "mouth": (0.42, 0.18, 0.17),
+    "eye_sockets": (0.55, 0.33, 0.29),
+}
+
+
+def paint(
+    vertices: NDArray[np.float64],
+    triangles: NDArray[np.int64],
+    uv: NDArray[np.float32],
+    uv_faces: NDArray[np.int64],
+    regions: dict[str, NDArray[np.bool_]],
+    distances: dict[str, NDArray[np.float64]],
+    size: int = SIZE,
+) -> NDArray[np.float64]:
+    """(S, S, 3) sRGB texture, 0..1, row 0 at v = 1; what no triangle covers continues the nearest colour."""
+    plane = np.column_stack([uv[:, 0] * size, (1 - uv[:, 1]) * size, np.zeros(len(uv))]).astype(np.float64)
+    _, face, weight = rasterise(plane, uv_faces, size, size)
+    covered = face >= 0
+    corners = triangles[face[covered]]
+    bary = weight[covered]
+
+    def sample(values: NDArray) -> NDArray:
+        return np.einsum("nk,nk...->n...", bary, np.asarray(values, float)[corners])
+
+    colour = np.tile(np.array(SKIN), (len(corners), 1))
+
+    def blend(amount: NDArray, rgb: tuple[float, float, float]) -> None:
+        colour[:] += amount[:, None] * (np.array(rgb) - colour)
+
+    blend(smoothstep(0.2, 0.8, sample(regions["scalp"])), SCALP)
+    blend(0.85 * smoothstep(0.45, 0.15, sample(distances["brow"])), BROWS)
+    blend(smoothstep(0.3, 0.7, sample(regions["lips"])), LIPS)
+    blend(0.8 * smoothstep(0.16, 0.04, sample(distances["lid"])), LASHES)
+    for name, rgb in INSIDE.items():
+        inside = regions[name][corners].any(1) & ~regions["skin"][corners].all(1)
+        colour[inside] = rgb
+    for side in ("left", "right"):
+        eye = regions[f"eyeball_{side}"]
+        centre, pole = eye_axis(vertices, np.flatnonzero(eye))
+        inside = eye[corners].all(1)
+        direction = sample(vertices)[inside] - centre
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        angle = np.degrees(np.arccos(np.clip(direction @ pole, -1, 1)))[:, None]
+        iris = IRIS + (np.array(LIMBUS) - IRIS) * smoothstep(0.75 * IRIS_DEGREES, IRIS_DEGREES, angle)
+        iris += (np.array(PUPIL) - iris) * smoothstep(0.45 * IRIS_DEGREES, 0.38 * IRIS_DEGREES, angle)
+        outside = smoothstep(IRIS_DEGREES - 0.8, IRIS_DEGREES + 0.8, angle)
+        colour[inside] = iris + (np.array(SCLERA) - iris) * outside
+    out = np.zeros((size, size, 3))
+    out[covered] = colour
+    return fill(out, covered)
+
+
+def fill(texture: NDArray[np.float64], covered: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Texels without a triangle take the nearest one's colour."""
+    from scipy.ndimage import distance_transform_edt
+
+    nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)
+    return texture[tuple(nearest)]
