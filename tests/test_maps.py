@@ -7,6 +7,7 @@ import torch
 from instaface.face import Camera
 from instaface.face.light import direction_from_angles, directional, shade
 from instaface.render import Maps, region_mask, render_maps
+from instaface.render.maps import sample_texture
 from scenes import Sphere
 
 SIZE, RADIUS, DISTANCE = 256, 8.0, 60.0
@@ -110,3 +111,9 @@ def test_size_rescales_the_view(scene):
     np.testing.assert_allclose(small.mask, maps.mask.reshape(64, 4, 64, 4).mean((1, 3)), atol=1e-4)
     with pytest.raises(ValueError, match="one face"):
         render_maps(model, model.neutral(2), Camera.for_photo(SIZE, SIZE))
+
+
+def test_texture_is_sampled_at_its_texels_centres():
+    texture = torch.arange(16.0).view(1, 1, 4, 4)
+    samples = sample_texture(texture, torch.tensor([[[0.125, 0.875], [0.375, 0.875], [0.25, 0.75], [0.0, 0.0]]]))
+    assert samples[0, :, 0].tolist() == [0.0, 1.0, 2.5, 12.0]

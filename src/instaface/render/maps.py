@@ -123,14 +123,14 @@ def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
 
     Args:
         texture: (B, C, S, S), row 0 at v = 1.
-        uv: (B, H, W, 2), 0..1, v upwards.
+        uv: (B, ..., 2), 0..1, v upwards.
 
     Returns:
-        (B, H, W, C)
+        (B, ..., C)
     """
-    grid = uv * uv.new_tensor([2, -2]) + uv.new_tensor([-1, 1])
+    grid = (uv * uv.new_tensor([2, -2]) + uv.new_tensor([-1, 1])).flatten(1, -2)[:, None]
     samples = torch.nn.functional.grid_sample(texture, grid, padding_mode="border", align_corners=False)
-    return samples.permute(0, 2, 3, 1)
+    return samples[:, :, 0].mT.reshape(*uv.shape[:-1], -1)
 
 
 def vertex_labels(model: MorphableModel) -> NDArray[np.int32]:
