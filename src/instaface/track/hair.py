@@ -1,0 +1,219 @@
+"""Hair: what of a person is neither skin nor clothes.
+
+Colour and texture models of skin, hair and clothes are learned from where each is likely in this very photo, given the
+landmarks; then every pixel of the person is shared among them by colour, texture and place, smoothed along the
+picture's edges (a mean-field step whose pairwise term is a guided filter).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIZE = 288  # pixels: longest side at which classes are decided
+FACE_OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+BROWS_EYES_LIPS = (
+    (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
+    (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
+    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
+    (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146),
+)
+FOREHEAD, CHIN, EYE_CORNERS = 10, 152, (33, 263)
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where pixels lie relative to the face, in face heights (forehead to chin).
+
+    Attributes:
+        x: (H, W) to the picture's right of the face's axis, upright.
+        y: (H, W) below the eyes.
+        outside: (H, W) distance outside of the face's oval, negative inside.
+        plain: (H, W) bool: skin of the face without brows, eyes and lips.
+    """
+
+    x: Floats
+    y: Floats
+    outside: Floats
+    plain: NDArray[np.bool_]
+
+
+def hair_share(pixels: NDArray[np.uint8], person: Floats, landmarks: Floats) -> Floats:
+    """The share of hair (hats count) of each pixel.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        person: (H, W) float32 0..1.
+        landmarks: (478, 2) in pixels.
+
+    Returns:
+        (H, W) float32 0..1, at most ``person``.
+    """
+    import cv2
+
+    from instaface.track.matte import guided
+
+    height, width = person.shape
+    scale = min(1.0, SIZE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    alpha = cv2.resize(person, size, interpolation=cv2.INTER_AREA)
+    share = _classify(small, alpha, _place(landmarks * scale, size))
+    share = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
+    share = guided(share, pixels, max(2, round(0.008 * max(height, width))), 0.03)
+    return (_steep(share) * person).astype(np.float32)
+
+
+def _steep(share: Floats) -> Floats:
+    """Pushes shares near 0 and 1 all the way."""
+    return ((share - 0.15) / 0.7).clip(0, 1)
+
+
+def _place(landmarks: Floats, size: tuple[int, int]) -> Place:
+    import cv2
+
+    width, height = size
+    origin = landmarks[list(EYE_CORNERS)].mean(0)
+    unit = float(np.linalg.norm(landmarks[CHIN] - landmarks[FOREHEAD])) + 1e-6
+    across = landmarks[EYE_CORNERS[1]] - landmarks[EYE_CORNERS[0]]
+    across = across / (np.linalg.norm(across) + 1e-6)
+    gx, gy = np.meshgrid(np.arange(width) + 0.5 - origin[0], np.arange(height) + 0.5 - origin[1])
+    x, y = gx * across[0] + gy * across[1], gy * across[0] - gx * across[1]
+
+    oval = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(oval, [landmarks[list(FACE_OVAL)].round().astype(np.int32)], 1)
+    outward = cv2.distanceTransform(1 - oval, cv2.DIST_L2, 3) - cv2.distanceTransform(oval, cv2.DIST_L2, 3)
+    marks = np.zeros_like(oval)
+    for part in BROWS_EYES_LIPS:
+        cv2.fillPoly(marks, [landmarks[list(part)].round().astype(np.int32)], 1)
+    marks = cv2.dilate(marks, np.ones((3, 3), np.uint8))
+    plain = (outward < -0.04 * unit) & (marks == 0) & (y > -0.1 * unit)
+    return Place(*(np.float32(a / unit) for a in (x, y, outward)), plain)
+
+
+def _features(pixels: NDArray[np.uint8]) -> Floats:
+    """(H, W, 4): CIE Lab and texture, the logarithm of the local contrast, in comparable units."""
+    import cv2
+
+    lab = cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    light = lab[..., 0]
+    detail = light - cv2.GaussianBlur(light, (0, 0), 1.5)
+    contrast = np.sqrt(cv2.GaussianBlur(detail**2, (0, 0), 2.0))
+    return np.dstack([0.6 * light, lab[..., 1], lab[..., 2], 5 * np.log(contrast + 0.3)]).astype(np.float32)
+
+
+class ColourModel:
+    """A mixture of Gaussians with hard assignments, over (N, D) features."""
+
+    def __init__(self, samples: Floats, components: int, floor: float = 3.0) -> None:
+        """Args: samples (N, D); components; floor: standard deviation that a component has at least."""
+        import cv2
+
+        cv2.setRNGSeed(0)
+        components = max(1, min(components, len(samples) // 20))
+        criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 12, 0.5)
+        _, labels, _ = cv2.kmeans(samples, components, None, criteria, 1, cv2.KMEANS_PP_CENTERS)
+        self.parts = []
+        for k in range(components):
+            part = samples[labels[:, 0] == k]
+            if len(part) < 5:
+                continue
+            covariance = np.cov(part.T) + floor**2 * np.eye(part.shape[1])
+            weight = np.log(len(part) / len(samples)) - 0.5 * np.linalg.slogdet(covariance)[1]
+            self.parts.append((part.mean(0), np.linalg.cholesky(np.linalg.inv(covariance)), weight))
+
+    def log_likelihood(self, features: Floats) -> Floats:
+        """(..., D) features to (...), up to the constant of the dimension; bounded below as an outlier's."""
+        best = [weight - 0.5 * (((features - mean) @ root) ** 2).sum(-1) for mean, root, weight in self.parts]
+        return np.logaddexp(np.logaddexp.reduce(best, 0), -22.0).astype(np.float32)
+
+
+def _sampled(features: Floats, where: NDArray[np.bool_], most: int = 1500) -> Floats:
+    picked = features[where]
+    return np.ascontiguousarray(picked[:: max(1, len(picked) // most)])
+
+
+def _classify(pixels: NDArray[np.uint8], person: Floats, place: Place) -> Floats:
+    """(H, W) float32 0..1: the share of hair, of the person's pixels."""
+    features = _features(pixels)
+    solid = person > 0.9
+    if (place.plain & solid).sum() < 30:
+        return np.zeros_like(person)
+    skin = ColourModel(_sampled(features, place.plain & solid), 3)
+    skinlike = skin.log_likelihood(features)
+    usual = np.percentile(skinlike[place.plain & solid], 10)
+
+    # Hair is looked for in a shell around the face above the brows first; a shell that looks like skin is a bald head.
+    shell = solid & (place.outside > 0.04) & (place.y < -0.15) & (np.abs(place.x) < 0.75)
+    seeds = shell & (skinlike < usual)
+    if seeds.sum() < max(20, 0.15 * shell.sum()):
+        return np.zeros_like(person)
+    hair = ColourModel(_sampled(features, seeds), 3)
+    hairlike = hair.log_likelihood(features)
+    below = solid & (place.y > 0.95)
+    strange = below & (skinlike < usual) & (hairlike < np.percentile(hairlike[seeds], 15))
+    if strange.sum() < 30:
+        strange = below
+    cloth = ColourModel(_sampled(features, strange), 4) if strange.sum() >= 30 else None
+    clothlike = cloth.log_likelihood(features) if cloth else np.full_like(person, -22.0)
+
+    evidence = np.stack([skinlike, hairlike, clothlike], 0) + _prior(place)
+    share = _smoothed(evidence, pixels)[1]
+    return _attached(share, person, place)
+
+
+def _ramp(values: Floats, low: float, high: float) -> Floats:
+    """0 below ``low``, 1 above ``high``."""
+    return ((values - low) / (high - low)).clip(0, 1)
+
+
+def _prior(place: Place) -> Floats:
+    """(3, H, W) logarithms of how likely skin, hair and clothes are by place alone."""
+    above = _ramp(-place.y, 0.1, 0.3)  # above the brows
+    under = _ramp(place.y, 0.6, 0.75)  # below the chin
+    out = _ramp(place.outside, -0.02, 0.05)
+    aside = _ramp(np.abs(place.x), 0.3, 0.5)
+    face = 1 - out
+    # Inside the oval only the forehead can be covered, by a fringe; the sides of the oval a little, by strands.
+    skin = 4.0 * face * (1 - above) * (1 - 0.6 * aside) + 2.0 * under * (1 - aside) - 1.0 * out * above
+    hair = 1.5 * out * above - 1.0 * face * above - 2.0 * under * (1 - aside) - 1.5 * _ramp(place.y, 0.9, 1.6)
+    hair -= 6.0 * _ramp(np.abs(place.x), 0.9, 1.4)
+    cloth = -12.0 * (1 - _ramp(place.y, 0.55, 0.8)) + 0.5 * under
+    return np.stack([skin, hair, cloth], 0).astype(np.float32)
+
+
+def _smoothed(evidence: Floats, pixels: NDArray[np.uint8], steps: int = 3) -> Floats:
+    """(3, H, W) class probabilities that agree with their surroundings."""
+    from instaface.track.matte import guided
+
+    def normalised(scores: Floats) -> Floats:
+        shares = np.exp(scores - scores.max(0))
+        return shares / shares.sum(0)
+
+    evidence = 0.5 * evidence  # neighbours are not independent
+    shares = normalised(evidence)
+    for _ in range(steps):
+        around = np.stack([guided(share.astype(np.float32), pixels, 5, 0.03) for share in shares], 0)
+        shares = normalised(evidence + 4.0 * around)
+    return shares
+
+
+def _attached(share: Floats, person: Floats, place: Place) -> Floats:
+    """Drops what is not connected to the hair around the head, such as dark clothes."""
+    import cv2
+
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(((share > 0.5) & (person > 0.3)).astype(np.uint8))
+    head = (place.outside > 0.02) & (place.y < 0.2) & (np.abs(place.x) < 0.9)
+    counts = np.bincount(labels[head], minlength=len(stats))
+    kept = counts > np.maximum(10, 0.05 * stats[:, cv2.CC_STAT_AREA])
+    kept[0] = False
+    near = cv2.dilate(kept[labels].astype(np.uint8), np.ones((5, 5), np.uint8))
+    return share * near

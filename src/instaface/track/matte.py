@@ -1,0 +1,199 @@
+"""Soft masks of the person and of the hair over the frame that an edit works on.
+
+The person comes from MediaPipe's selfie segmentation, which is right about where the person is and wrong by some
+pixels about the outline; the outline is then matted with the colours of foreground and background found on either side of it.
+Hair is what of the person is neither skin nor clothes by colour, texture and place.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instaface.track import graphs
+from instaface.track.hair import hair_share
+from instaface.track.tracked import Frame, Matte
+
+FRAME_FACES = 3.0  # side of the frame over the height of the face's landmarks
+COARSE = 256  # pixels: the segmentation network's picture
+FINE = 1024  # pixels: the longest side at which an outline is matted; larger frames are guided upsamplings
+BAND = 0.03  # half-width of the uncertain band along the outline, of the frame's side
+
+Floats = NDArray[np.float32]
+
+
+def frame_of(landmarks: Floats, width: int, height: int) -> Frame:
+    """The square around a face that holds head, hair and shoulders, clipped to the photo.
+
+    Args:
+        landmarks: (478, 2) in pixels of the photo.
+        width: of the photo.
+        height: of the photo.
+    """
+    (x0, y0), (x1, y1) = landmarks.min(0), landmarks.max(0)
+    reach = FRAME_FACES / 2 * max(y1 - y0, x1 - x0)
+    cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
+    left, right = (int(np.clip(np.floor(v), 0, width - 1)) for v in (cx - reach, cx + reach))
+    top, bottom = (int(np.clip(np.floor(v), 0, height - 1)) for v in (cy - reach, cy + reach))
+    return Frame(left, top, right + 1 - left, bottom + 1 - top)
+
+
+def matte(pixels: NDArray[np.uint8], landmarks: Floats) -> Matte:
+    """Person and hair in a frame.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB of the frame.
+        landmarks: (478, 2) in pixels of the frame.
+    """
+    import cv2
+
+    height, width = pixels.shape[:2]
+    scale = min(1.0, FINE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else np.ascontiguousarray(pixels)
+    person = refine(small, _around(coarse_person(small), landmarks / (width, height) * COARSE))
+    hair = hair_share(small, person, landmarks * scale)
+    if scale < 1:
+        person, hair = (_upsample(mask, small, pixels) for mask in (person, hair))
+    return Matte(person, np.minimum(hair, person))
+
+
+def coarse_person(pixels: NDArray[np.uint8]) -> Floats:
+    """(256, 256) float32 0..1: the segmentation network's view, the mean over the picture and its mirror image."""
+    import cv2
+
+    small = cv2.resize(pixels, (COARSE, COARSE), interpolation=cv2.INTER_AREA)
+    return (graphs.person(small) + graphs.person(small[:, ::-1])[:, ::-1]) / 2
+
+
+def _around(coarse: Floats, landmarks: Floats) -> Floats:
+    """The person whose face it is, without others in the frame that do not touch.
+
+    Args:
+        coarse: (256, 256) float32 0..1.
+        landmarks: (478, 2) in pixels of ``coarse``.
+    """
+    import cv2
+
+    _, labels = cv2.connectedComponents((coarse > 0.3).astype(np.uint8))
+    x, y = landmarks.astype(int).clip(0, COARSE - 1).T
+    counts = np.bincount(labels[y, x], minlength=2)
+    if counts[1:].max() < 0.2 * len(landmarks):  # the network sees nobody here: leave it as it is
+        return coarse
+    mine = (labels == 1 + int(np.argmax(counts[1:]))).astype(np.uint8)
+    return coarse * cv2.dilate(mine, np.ones((7, 7), np.uint8))
+
+
+def refine(pixels: NDArray[np.uint8], coarse: Floats) -> Floats:
+    """Mattes the outline of a coarse mask.
+
+    In a band along the outline, the opacity is how far a pixel's colour has come from the background's on the way to the
+    foreground's, both means over the nearest sure pixels; where the two cannot be told apart, the coarse mask
+    stays. A guided filter (He et al. 2013) smooths the opacity along the picture's own edges.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        coarse: (256, 256) float32 0..1, stretched over the picture.
+
+    Returns:
+        (H, W) float32 0..1.
+    """
+    import cv2
+
+    height, width = pixels.shape[:2]
+
+    def full(a: Floats) -> Floats:
+        return cv2.resize(a, (width, height), interpolation=cv2.INTER_LINEAR)
+
+    small = cv2.resize(pixels, (COARSE, COARSE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    radius = round(BAND * COARSE)
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    sure_fore, sure_back = (
+        cv2.erode(sure.astype(np.uint8), disk, borderType=cv2.BORDER_REPLICATE).astype(np.float32)
+        for sure in (coarse > 0.85, coarse < 0.15)
+    )
+    fore, fore_spread = _local_colour(small, sure_fore, radius)
+    back, back_spread = _local_colour(small, sure_back, radius)
+    contrast = ((fore - back) ** 2).sum(2)
+    trust = contrast / (contrast + fore_spread + 2 * back_spread + 0.004)
+    trust *= (sure_fore.any() and sure_back.any()) * 1.0
+
+    path = full(np.sqrt(contrast))
+    start = np.minimum(2 * full(np.sqrt(back_spread)) + 0.01, 0.5 * path)  # the background's own variation
+    away = np.sqrt(((pixels.astype(np.float32) / 255 - full(back)) ** 2).sum(2))
+    opacity = ((away - start) / (0.85 * path - start + 1e-3)).clip(0, 1)
+    trust = full(trust)
+    opacity = trust * opacity + (1 - trust) * full(coarse)
+
+    inside, outside = full(sure_fore) > 0.99, full(sure_back) > 0.99
+    opacity = np.where(inside, 1, np.where(outside, 0, opacity)).astype(np.float32)
+    smooth = guided(opacity, pixels, max(2, round(0.006 * max(height, width))), 0.015)
+    return np.where(inside, 1, np.where(outside, 0, smooth)).astype(np.float32)
+
+
+def guided(values: Floats, guide: NDArray[np.uint8], radius: int, edge: float) -> Floats:
+    """Guided filter (He et al. 2013) of (H, W) ``values`` 0..1 along the edges of a colour picture.
+
+    Args:
+        values: (H, W) float32.
+        guide: (H, W, 3) uint8.
+        radius: of the window in pixels.
+        edge: standard deviation, 0..1, of what counts as an edge.
+    """
+    import cv2
+
+    # In 8-bit units: in 0..1 the filter's own arithmetic loses small values of epsilon.
+    return cv2.ximgproc.guidedFilter(guide, values, radius, (255 * edge) ** 2).clip(0, 1)
+
+
+def _local_colour(pixels: Floats, sure: Floats, radius: int) -> tuple[Floats, Floats]:
+    """Mean colour and summed variance of the sure pixels around each pixel, near ones first.
+
+    Args:
+        pixels: (H, W, 3) float32.
+        sure: (H, W) float32, 1 where a pixel counts.
+        radius: of the inner window.
+
+    Returns:
+        (H, W, 3) means and (H, W) variances.
+    """
+    import cv2
+
+    stack = np.concatenate([pixels, pixels**2, np.ones_like(pixels[..., :1])], 2) * sure[..., None]
+    total = np.full_like(stack, 1e-12)
+    for weight, reach in ((1.0, radius), (1e-3, 3 * radius), (1e-6, 10 * radius)):
+        total += weight * np.stack([cv2.blur(c, (2 * reach + 1,) * 2) for c in np.moveaxis(stack, 2, 0)], 2)
+    mean, square = total[..., :3] / total[..., 6:], total[..., 3:6] / total[..., 6:]
+    return mean, (square - mean**2).clip(0).sum(2)
+
+
+def _upsample(mask: Floats, small: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> Floats:
+    """A mask of a shrunken frame at the frame's own size.
+
+    The guided filter's local linear models are found at the small size and applied at the large one (He and Sun 2015).
+    """
+    import cv2
+
+    size = (pixels.shape[1], pixels.shape[0])
+    slope, offset = _linear_models(mask, small.astype(np.float32) / 255, 3, 1e-4)
+    out = cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR)
+    for channel in range(3):
+        part = cv2.resize(np.ascontiguousarray(slope[..., channel]), size, interpolation=cv2.INTER_LINEAR)
+        out += part * (pixels[..., channel].astype(np.float32) / 255)
+    plain = cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR)
+    return np.where((plain > 0.002) & (plain < 0.998), out, plain).clip(0, 1).astype(np.float32)
+
+
+def _linear_models(mask: Floats, guide: Floats, radius: int, epsilon: float) -> tuple[Floats, Floats]:
+    """Slopes (H, W, 3) and offsets (H, W) of the guided filter's mean local linear models mask = slope.guide + offset."""
+    import cv2
+
+    def mean(a: Floats) -> Floats:
+        return cv2.blur(a, (2 * radius + 1,) * 2)
+
+    center = mean(guide)
+    covariance = mean((guide[..., :, None] * guide[..., None, :]).reshape(*mask.shape, 9)).reshape(*mask.shape, 3, 3)
+    covariance = covariance - center[..., :, None] * center[..., None, :] + epsilon * np.eye(3, dtype=np.float32)
+    cross = mean(guide * mask[..., None]) - center * mean(mask)[..., None]
+    slope = np.linalg.solve(covariance, cross[..., None])[..., 0].astype(np.float32)
+    return mean(slope), mean(mean(mask) - (slope * center).sum(2))
