@@ -15,6 +15,7 @@ TILE = 640  # pixels: in a tile of this size the detector sees faces down to abo
 OVERLAP = 0.3  # of a tile with its neighbour
 COARSER = 2.5  # ratio of one level's tiles to the next finer ones
 MIN_SCORE = 0.5  # of the detector; landmarks reject what slips through
+SURE = 0.7  # a face that scores less may be one that the photo's border cuts, or one that lies
 SAME_FACE = 0.3  # boxes that overlap more (intersection over union) are the same face
 
 
@@ -34,7 +35,7 @@ class Detection:
 
 
 def detect(pixels: NDArray[np.uint8]) -> list[Detection]:
-    """Finds faces: the whole photo first, then tiles for small ones, then padded and turned if there was none.
+    """Finds faces: the whole photo first, then tiles for small ones, then padded and turned if none is sure.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
@@ -47,10 +48,10 @@ def detect(pixels: NDArray[np.uint8]) -> list[Detection]:
         if not any(_fills(face.box, x, y, size) for face in found):
             tile = pixels[y : y + size, x : x + size]
             found += [_moved(face, x, y) for face in _run(tile, True) if not _cut(face.box, x, y, tile, pixels)]
-    if not found:
-        found = _padded(pixels)
-    if not found:
-        found = _turned(pixels)
+    if all(face.score < SURE for face in found):
+        found += _padded(pixels)
+    if all(face.score < SURE for face in found):
+        found += _turned(pixels)
     return suppress(found)
 
 

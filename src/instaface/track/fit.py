@@ -1,0 +1,333 @@
+"""A face model fitted to dense landmarks: identity, expression, gaze, pose, in a perspective camera.
+
+Maximum a posteriori by Gauss-Newton with Levenberg's damping on a robust error (Geman and McClure 1987): unit normal
+identity, expression weights in 0..1 with a sparse prior, and pose free. See Blanz and Vetter 1999 for the model and
+Triggs et al. 2000 for robust Gauss-Newton.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instaface.face import Camera
+
+if TYPE_CHECKING:
+    from instaface.face import OpenHead
+
+Floats = NDArray[np.float64]
+
+STEPS = 12  # Gauss-Newton steps at most
+IDENTITY_LIMIT = 3.0  # standard deviations
+NOISE = 0.012  # of a landmark, in inter-ocular distances
+ROBUST = 4.0  # residuals beyond this many times the noise lose their say
+SPARSE = 1.5  # cost of a full expression weight, in squared standard deviations; keeps idle weights at 0
+RIDGE = 1.0  # standard deviation of an expression weight
+TWIN = 0.25  # standard deviation of the difference of a left and a right weight
+GAZE = 15.0  # degrees, standard deviation of the gaze
+UNSEEN = ("tongueOut",)  # expressions that landmarks do not show
+VERGENCE = 3.0  # degrees, standard deviation of the difference between the eyes
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The landmarks of a face model as linear functions of its parameters, in model space, centimetres.
+
+    Attributes:
+        mean: (L, 3).
+        modes: (K, I) orthonormal directions of identity, most important first. The prior is the same unit normal in
+            any orthonormal basis, and what the landmarks cannot see stays at the mean.
+        mode_shapes: (K, L, 3) movement of the landmarks along the modes.
+        mode_eyes: (K, 2, 3) of the centres of the eyeballs.
+        expression: (E, L, 3) by a full weight.
+        free: (E,) bool: weights that are fitted. Where the eyes look is fitted as ``gaze``.
+        twin: (E,) int: index of the same expression on the other side of the face, its own where there is none.
+        look: (2, 2, 2, L, 3) movement of the lids with a full look of (left, right) eye along (horizontal, vertical),
+            (positive, negative).
+        max_gaze: radians of a full look.
+        neck: (3,) the joint that the head turns about.
+        eye: (L,) int: 0 on the left eyeball, 1 on the right one, else -1.
+        eye_centre: (2, 3).
+    """
+
+    mean: Floats
+    modes: Floats
+    mode_shapes: Floats
+    mode_eyes: Floats
+    expression: Floats
+    free: NDArray[np.bool_]
+    twin: NDArray[np.int64]
+    look: Floats
+    max_gaze: float
+    neck: Floats
+    eye: NDArray[np.int64]
+    eye_centre: Floats
+
+
+@functools.cache
+def landmark_basis(model: OpenHead, keep: float = 0.9999) -> Basis:
+    """The MediaPipe landmarks of a model, reduced to the modes that hold the share ``keep`` of their variance."""
+    from instaface.face.openhead import LOOK, MAX_GAZE
+
+    full = model.landmark_basis("mediapipe")
+    names = list(model.expression_names)
+    identity, expression = full.identity.astype(np.float64), full.expression.astype(np.float64)
+    u, s, _ = np.linalg.svd(identity.reshape(len(identity), -1), full_matrices=False)
+    modes = u[:, : int(np.searchsorted(np.cumsum(s**2) / (s**2).sum(), keep)) + 1].T
+    look = np.array([[[expression[names.index(n)] for n in eye[i : i + 2]] for i in (0, 2)] for eye in LOOK])
+    return Basis(
+        mean=full.mean.astype(np.float64),
+        modes=modes,
+        mode_shapes=np.tensordot(modes, identity, 1),
+        mode_eyes=np.tensordot(modes, full.eye_centre_identity.astype(np.float64), 1),
+        expression=expression,
+        free=np.array([not name.startswith("eyeLook") and name not in UNSEEN for name in names]),
+        twin=np.array([names.index(_other_side(name)) for name in names]),
+        look=look,
+        max_gaze=float(np.deg2rad(MAX_GAZE)),
+        neck=full.neck_joint.astype(np.float64),
+        eye=full.eye,
+        eye_centre=full.eye_centre.astype(np.float64),
+    )
+
+
+def _other_side(name: str) -> str:
+    """The same expression on the other half of the face."""
+    for side, other in (("Left", "Right"), ("Right", "Left")):
+        if name.endswith(side):
+            return name[: -len(side)] + other
+    return name
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What :func:`fit` finds.
+
+    Attributes:
+        identity: (I,) standard deviations.
+        expression: (E,) weights 0..1.
+        gaze: (2, 2) degrees, (left, right) eye by (horizontal, vertical).
+        head: (3,) degrees: yaw, pitch, roll.
+        translation: (3,) centimetres, of the neck joint.
+        projected: (L, 2) fitted landmarks in pixels.
+        error: mean distance of fitted from found landmarks, in % of the inter-ocular distance.
+    """
+
+    identity: Floats
+    expression: Floats
+    gaze: Floats
+    head: Floats
+    translation: Floats
+    projected: Floats
+    error: float
+
+
+def rotation(angles: Floats) -> tuple[Floats, Floats]:
+    """Head rotation of (yaw, pitch, roll) in radians and its derivatives by them: (3, 3) and (3, 3, 3)."""
+    (sy, sp, sr), (cy, cp, cr) = np.sin(angles), np.cos(angles)
+    yaw, dyaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]), np.array([[-sy, 0, cy], [0, 0, 0], [-cy, 0, -sy]])
+    pitch, dpitch = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]]), np.array([[0, 0, 0], [0, -sp, cp], [0, -cp, -sp]])
+    roll, droll = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]]), np.array([[-sr, cr, 0], [-cr, -sr, 0], [0, 0, 0]])
+    return yaw @ pitch @ roll, np.stack([dyaw @ pitch @ roll, yaw @ dpitch @ roll, yaw @ pitch @ droll])
+
+
+class _State:
+    """Parameters, and where in the vector of unknowns each lies: pose 6, gaze 4, modes K, expression E."""
+
+    def __init__(self, basis: Basis, angles: Floats, translation: Floats) -> None:
+        self.basis = basis
+        self.angles, self.translation = angles, translation
+        self.gaze = np.zeros((2, 2))  # radians
+        self.modes = np.zeros(len(basis.modes))
+        self.expression = np.zeros(len(basis.expression))
+
+    def moved(self, step: Floats) -> _State:
+        """The state after a step, weights held in 0..1."""
+        out = object.__new__(_State)
+        k = 10 + len(self.modes)
+        out.basis = self.basis
+        out.angles, out.translation = self.angles + step[:3], self.translation + step[3:6]
+        out.gaze = np.clip(self.gaze + step[6:10].reshape(2, 2), -0.9, 0.9)
+        out.modes = self.modes + step[10:k]
+        out.expression = np.clip(self.expression + step[k:], 0, 1)
+        return out
+
+    def shape(self) -> tuple[Floats, Floats]:
+        """(L, 3) landmarks in model space and (4 + K + E, L, 3) derivatives by gaze, modes and expression."""
+        b = self.basis
+        points = b.mean + np.tensordot(self.modes, b.mode_shapes, 1) + np.tensordot(self.expression, b.expression, 1)
+        centers = b.eye_centre + np.tensordot(self.modes, b.mode_eyes, 1)
+        by_gaze, by_modes = np.zeros((2, 2, *points.shape)), b.mode_shapes.copy()
+        for side in (0, 1):
+            on = b.eye == side
+            turn, derivatives = rotation(np.array([*self.gaze[side], 0.0]))
+            arm, center_by_modes = points[on] - centers[side], b.mode_eyes[:, side, None]
+            points[on] = centers[side] + arm @ turn.T
+            by_modes[:, on] = center_by_modes + (b.mode_shapes[:, on] - center_by_modes) @ turn.T
+            for axis in (0, 1):
+                by_gaze[side, axis, on] = arm @ derivatives[axis].T
+                sign = 1 if self.gaze[side, axis] >= 0 else -1  # the lids follow
+                lids = sign * b.look[side, axis, 0 if sign > 0 else 1] / b.max_gaze
+                points += self.gaze[side, axis] * lids
+                by_gaze[side, axis] += lids
+        return points, np.concatenate([by_gaze.reshape(4, *points.shape), by_modes, b.expression], 0)
+
+
+def _project(points: Floats, camera: Camera) -> tuple[Floats, Floats]:
+    """(L, 3) camera-space points to (L, 2) pixels, and (L, 2, 3) derivatives."""
+    depth = -points[:, 2]
+    x, y = points[:, 0] / depth, points[:, 1] / depth
+    zero, scale = np.zeros_like(x), camera.focal / depth
+    pixels = np.stack([camera.center[0] + camera.focal * x, camera.center[1] - camera.focal * y], -1)
+    by_point = np.stack([np.stack([scale, zero, scale * x], -1), np.stack([zero, -scale, -scale * y], -1)], 1)
+    return pixels, by_point
+
+
+def _linearise(state: _State, camera: Camera) -> tuple[Floats, Floats]:
+    """(L, 2) projected landmarks and (L, 2, N) derivatives by the unknowns."""
+    b = state.basis
+    points, by_shape = state.shape()
+    turn, turns = rotation(state.angles)
+    arm = points - b.neck
+    pixels, by_point = _project(arm @ turn.T + state.translation, camera)
+    by_model = by_point @ turn  # (L, 2, 3)
+    by_angles = np.stack([np.einsum("lpc,lc->lp", by_point, arm @ d.T) for d in turns], -1)
+    by_shape = np.matmul(by_model, by_shape.transpose(1, 2, 0))
+    return pixels, np.concatenate([by_angles, by_point, by_shape], -1)
+
+
+def initial_pose(basis: Basis, landmarks: Floats, camera: Camera) -> tuple[Floats, Floats]:
+    """Angles (radians) and translation of the mean face: perspective-n-point (Lepetit et al. 2009), then refined."""
+    import cv2
+
+    flip = np.diag([1.0, -1.0, -1.0])  # OpenCV looks along +z, y down
+    still = basis.eye < 0
+    matrix = np.array([[camera.focal, 0, camera.center[0]], [0, camera.focal, camera.center[1]], [0, 0, 1]])
+    model = (basis.mean - basis.neck)[still]
+    _, vector, offset = cv2.solvePnP(model, landmarks[still], matrix, None, flags=cv2.SOLVEPNP_EPNP)
+    turn = flip @ cv2.Rodrigues(vector)[0]
+    return _angles(turn), flip @ offset[:, 0]
+
+
+def _angles(turn: Floats) -> Floats:
+    """(yaw, pitch, roll) in radians of a rotation; see :func:`instaface.face.angles_from_rotation`."""
+    pitch = np.arcsin(np.clip(turn[1, 2], -1, 1))
+    return np.array([np.arctan2(turn[0, 2], turn[2, 2]), pitch, np.arctan2(-turn[1, 0], turn[1, 1])])
+
+
+def fit(basis: Basis, landmarks: Floats, camera: Camera, weights: Floats | None = None) -> Fit:
+    """Fits a face model to landmarks.
+
+    Args:
+        basis: of the model.
+        landmarks: (L, 2) pixels of the photo.
+        camera: of the whole photo.
+        weights: (L,) trust in each landmark, 1 by default, 0 to leave it out.
+    """
+    landmarks = np.asarray(landmarks, np.float64)
+    weights = np.ones(len(landmarks)) if weights is None else weights
+    unit = interocular(landmarks)
+    state = _State(basis, *initial_pose(basis, landmarks, camera))
+    prior = _Prior(basis)
+    scale = np.sqrt(weights)[:, None] / (NOISE * unit)
+    damping = 1e-3
+    pixels, jacobian = _linearise(state, camera)
+    cost = _cost(scale, pixels - landmarks, state, prior)
+    for _ in range(STEPS):
+        errors = scale * (pixels - landmarks)
+        robust = 1 / (1 + (errors**2).sum(1) / ROBUST**2)  # Geman-McClure: its weight is the square of this
+        rows = ((scale * robust[:, None])[..., None] * jacobian).reshape(-1, jacobian.shape[-1])
+        gradient = rows.T @ (errors * robust[:, None]).ravel() + prior.gradient(state)
+        hessian = rows.T @ rows + prior.hessian
+        step = _bounded_step(hessian, gradient, damping, state)
+        trial = state.moved(step)
+        pixels_trial, jacobian_trial = _linearise(trial, camera)
+        cost_trial = _cost(scale, pixels_trial - landmarks, trial, prior)
+        if cost_trial < cost:
+            done = cost - cost_trial < 1e-3 * cost
+            state, pixels, jacobian, cost = trial, pixels_trial, jacobian_trial, cost_trial
+            damping = max(damping / 5, 1e-6)
+            if done:
+                break
+        else:
+            damping *= 10
+    return _result(state, pixels, landmarks, unit)
+
+
+def interocular(landmarks: Floats) -> float:
+    """Pixels between the outer corners of the eyes."""
+    return float(np.linalg.norm(landmarks[33] - landmarks[263])) + 1e-9
+
+
+class _Prior:
+    """Quadratic cost of the unknowns, and a linear one of expression weights."""
+
+    def __init__(self, basis: Basis) -> None:
+        modes, weights = len(basis.modes), len(basis.expression)
+        self.first = 10 + modes
+        n = self.first + weights
+        hessian = np.zeros((n, n))
+        hessian[range(10, self.first), range(10, self.first)] = 1.0
+        tied = np.arange(weights)
+        each = self.first + tied
+        hessian[each, each] += 1 / RIDGE**2
+        for i, j in zip(tied, basis.twin, strict=True):
+            if i < j:
+                pair = self.first + np.array([i, j])
+                hessian[np.ix_(pair, pair)] += np.array([[1, -1], [-1, 1]]) / TWIN**2
+        for axis in (6, 7):
+            pair = np.array([axis, axis + 2])
+            hessian[np.ix_(pair, pair)] += np.eye(2) / np.deg2rad(GAZE) ** 2
+            hessian[np.ix_(pair, pair)] += np.array([[1, -1], [-1, 1]]) / np.deg2rad(VERGENCE) ** 2
+        held = self.first + np.flatnonzero(~basis.free)
+        hessian[held, held] += 1e9
+        self.hessian = hessian
+
+    def vector(self, state: _State) -> Floats:
+        return np.concatenate([np.zeros(6), state.gaze.ravel(), state.modes, state.expression])
+
+    def gradient(self, state: _State) -> Floats:
+        out = self.hessian @ self.vector(state)
+        out[self.first :] += SPARSE
+        return out
+
+    def cost(self, state: _State) -> float:
+        v = self.vector(state)
+        return float(0.5 * v @ self.hessian @ v + SPARSE * state.expression.sum())
+
+
+def _cost(scale: Floats, errors: Floats, state: _State, prior: _Prior) -> float:
+    squares = ((scale * errors) ** 2).sum(1)
+    return float(0.5 * (squares / (1 + squares / ROBUST**2)).sum()) + prior.cost(state)
+
+
+def _bounded_step(hessian: Floats, gradient: Floats, damping: float, state: _State) -> Floats:
+    """The damped Gauss-Newton step under 0 <= expression <= 1: weights that would leave are held at their bound."""
+    n, first = len(gradient), len(gradient) - len(state.expression)
+    low, high = np.full(n, -np.inf), np.full(n, np.inf)
+    low[first:], high[first:] = -state.expression, 1 - state.expression
+    damped = hessian + damping * np.diag(np.diag(hessian))
+    step, free = np.zeros(n), np.ones(n, bool)
+    free[first:] = ~((low[first:] >= 0) & (gradient[first:] > 0) | (high[first:] <= 0) & (gradient[first:] < 0))
+    for _ in range(8):
+        index = np.flatnonzero(free)
+        right = -gradient[index] - damped[np.ix_(index, ~free)] @ step[~free]
+        step[index] = np.linalg.solve(damped[np.ix_(index, index)], right)
+        out = free & ((step < low - 1e-9) | (step > high + 1e-9))
+        if not out.any():
+            break
+        step = np.clip(step, low, high)
+        free &= ~out
+    return np.clip(step, low, high)
+
+
+def _result(state: _State, pixels: Floats, landmarks: Floats, unit: float) -> Fit:
+    identity = np.clip(state.modes @ state.basis.modes, -IDENTITY_LIMIT, IDENTITY_LIMIT)
+    error = 100 * float(np.linalg.norm(pixels - landmarks, axis=1).mean()) / unit
+    return Fit(
+        identity, state.expression, np.rad2deg(state.gaze), np.rad2deg(state.angles), state.translation, pixels, error
+    )

@@ -1,0 +1,180 @@
+"""Light and albedo of a fitted face, from the pixels of its skin.
+
+A pixel is albedo times shading, and shading is linear in the nine spherical-harmonics coefficients (Ramamoorthi and
+Hanrahan 2001), albedo linear in its coefficients: a bilinear least squares with a prior on either, in which the pixels
+that fit badly (cast shadows, highlights, beards, hair) lose their say.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from instaface.face import Camera, FaceParameters
+from instaface.face.colour import linear_from_pixels
+from instaface.face.light import N_COEFFICIENTS, basis
+
+if TYPE_CHECKING:
+    from instaface.face import OpenHead
+
+SIZE = 112  # pixels: longest side at which the face's pixels are compared
+ROUNDS = 6
+NOISE = 0.06  # of a pixel, relative to the face's mean
+ROBUST = 2.0  # residuals beyond this many times the noise lose their say
+CORRELATION = 60.0  # neighbouring pixels are not independent: this many count as one
+AMBIENT = 0.8  # shading of a face as photographed, averaged over its skin, where the albedo model tells skin tone
+AMBIENT_SPREAD = 0.05  # of its logarithm
+COLOUR_SPREAD = 0.08  # of the light's channels about their mean
+DIRECTED = 0.6  # standard deviation of the first-order coefficients over the mean shading
+SECOND = 0.15  # of the second-order ones
+
+Floats = NDArray[np.float64]
+
+
+def fit_light(
+    model: OpenHead, parameters: FaceParameters, camera: Camera, pixels: NDArray[np.uint8], free: NDArray[np.float32]
+) -> FaceParameters:
+    """Light and albedo coefficients of one face.
+
+    Args:
+        model: that ``parameters`` belong to.
+        parameters: fitted shape and pose, batch of 1.
+        camera: of ``pixels``.
+        pixels: (H, W, 3) uint8 sRGB around the face.
+        free: (H, W) float32 0..1, 1 where nothing (hair, hands) covers the skin.
+
+    Returns:
+        ``parameters`` with ``light`` and ``albedo`` replaced; as they were where no skin is seen.
+    """
+    normals, colours, mean, change = _skin(model, parameters, camera, pixels, free)
+    if len(colours) < 50:
+        return parameters
+    light, albedo = solve(normals, colours, mean, change)
+    return parameters.replace(
+        light=torch.from_numpy(light.astype(np.float32))[None], albedo=torch.from_numpy(albedo.astype(np.float32))[None]
+    )
+
+
+def solve(normals: Floats, colours: Floats, mean: Floats, change: Floats) -> tuple[Floats, Floats]:
+    """Light (9, 3) and albedo coefficients (A,) of skin pixels, by Gauss-Newton from white ambient light.
+
+    Args:
+        normals: (N, 3) unit, camera space.
+        colours: (N, 3) linear RGB.
+        mean: (N, 3) albedo of the mean face.
+        change: (A, N, 3) by one standard deviation.
+    """
+    harmonics = basis(torch.from_numpy(normals)).numpy()
+    # Without an albedo model, skin tone and light cannot be told apart: the light takes both.
+    level = AMBIENT if len(change) else float(colours.mean() / mean.mean())
+    prior, target = _light_prior(harmonics.mean(0), level, len(change))
+    light, albedo = np.zeros((N_COEFFICIENTS, 3)), np.zeros(len(change))
+    light[0] = level
+    variance = (NOISE * colours.mean()) ** 2
+    for _ in range(ROUNDS):
+        tones, shading = mean + np.tensordot(albedo, change, 1), harmonics @ light
+        errors = colours - tones * shading
+        squares = (errors**2).sum(1) / (3 * variance)
+        weights = 1 / (1 + squares / ROBUST**2) ** 2 / (variance * CORRELATION)  # Geman-McClure
+        by_light = tones.T[:, :, None] * harmonics  # (3, N, 9)
+        by_albedo = (change * shading).transpose(2, 1, 0)  # (3, N, A)
+        gram, right = prior.copy(), target - prior @ np.concatenate([light.T.ravel(), albedo])
+        ends = slice(27, None)
+        for channel in range(3):
+            own = slice(9 * channel, 9 * channel + 9)
+            left, other = by_light[channel].T * weights, by_albedo[channel]
+            gram[own, own] += left @ by_light[channel]
+            gram[own, ends] += left @ other
+            gram[ends, own] += (left @ other).T
+            gram[ends, ends] += (other.T * weights) @ other
+            right[own] += left @ errors[:, channel]
+            right[ends] += (other.T * weights) @ errors[:, channel]
+        step = np.linalg.solve(gram, right)
+        light = light + step[:27].reshape(3, 9).T
+        albedo = np.clip(albedo + step[27:], -3, 3)
+    return light, albedo
+
+
+def _light_prior(mean_row: Floats, level: float, n_albedo: int) -> tuple[Floats, Floats]:
+    """Precision (27 + A, 27 + A) of light, channel by channel, and albedo, and precision times mean."""
+    size = 27 + n_albedo
+    prior, target = np.zeros((size, size)), np.zeros(size)
+    ridge = np.diag([1e-6, *[DIRECTED**-2] * 3, *[SECOND**-2] * 5]) / level**2
+    for channel in range(3):
+        prior[9 * channel : 9 * channel + 9, 9 * channel : 9 * channel + 9] = ridge
+    prior[27:, 27:] = np.eye(n_albedo)
+    if n_albedo:  # the mean shading of the three channels is near the level, and each near their mean
+        rows = np.zeros((3, size))
+        for channel in range(3):
+            rows[channel, 9 * channel : 9 * channel + 9] = mean_row
+        whole, apart = rows.mean(0), rows - rows.mean(0)
+        prior += np.outer(whole, whole) / (AMBIENT_SPREAD * level) ** 2
+        prior += apart.T @ apart / (COLOUR_SPREAD * level) ** 2
+        target += whole * level / (AMBIENT_SPREAD * level) ** 2
+    return prior, target
+
+
+@functools.cache
+def _plain_skin(model: OpenHead) -> NDArray[np.float32]:
+    """(V, 1) 1 on the face's skin without brows, lids and lips."""
+    out = np.zeros((len(model.head_weight), 1), np.float32)
+    out[model.regions["face"].numpy()] = 1
+    for region in ("brows", "eyelids", "lips"):
+        out[model.regions[region].numpy()] = 0
+    return out
+
+
+@functools.cache
+def _albedo_parts(model: OpenHead) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean texture (3, S, S) and change by each coefficient (A, 3, S, S)."""
+    step = 1e-2  # small, so that the limits 0..1 do not cut
+    coefficients = torch.cat([torch.zeros(1, model.n_albedo), step * torch.eye(model.n_albedo)])
+    textures = model.albedo(coefficients)
+    return textures[0], (textures[1:] - textures[0]) / step
+
+
+def _skin(
+    model: OpenHead, parameters: FaceParameters, camera: Camera, pixels: NDArray[np.uint8], free: NDArray[np.float32]
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """What :func:`solve` takes, for a few thousand pixels of plain skin that look towards the camera."""
+    import cv2
+
+    from instaface.render import interpolate, rasterise
+    from instaface.render.maps import sample_texture
+
+    height, width = pixels.shape[:2]
+    with torch.no_grad():
+        mesh = model.mesh(parameters)
+        points = camera.project(mesh.vertices[0]).numpy()
+    # 1. The part of the picture with the face, shrunk.
+    face = points[model.regions["face"].numpy(), :2]
+    x0, y0 = np.maximum(np.floor(face.min(0)).astype(int), 0)
+    x1, y1 = np.minimum(np.ceil(face.max(0)).astype(int), (width, height))
+    if x1 - x0 < 4 or y1 - y0 < 4:
+        return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 0, 3))
+    scale = min(1.0, SIZE / max(x1 - x0, y1 - y0))
+    size = (max(2, round((x1 - x0) * scale)), max(2, round((y1 - y0) * scale)))
+    part = linear_from_pixels(cv2.resize(pixels[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA))
+    uncovered = cv2.resize(free[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
+    points = points.copy()
+    points[:, :2] = (points[:, :2] - (x0, y0)) * (size[0] / (x1 - x0), size[1] / (y1 - y0))
+    # 2. Plain skin that is seen well.
+    faces = model.faces.numpy().astype(np.int32)
+    raster = rasterise(points, faces, size[1], size[0])
+    attributes = np.concatenate([mesh.normals()[0].numpy(), _plain_skin(model)], 1)
+    seen = interpolate(raster, faces, attributes)
+    uv = interpolate(raster, model.uv_faces.numpy().astype(np.int32), model.uv.numpy())
+    normals = seen[..., :3]
+    use = raster.covered & (seen[..., 3] > 0.99) & (uncovered > 0.9) & (normals[..., 2] > 0.25)
+    use &= (part.max(-1) < 0.97) & (part.max(-1) > 0.002)
+    # 3. Albedo there.
+    at = torch.from_numpy(uv[use])[None]
+    mean, change = _albedo_parts(model)
+    stack = sample_texture(torch.cat([mean[None], change]).flatten(0, 1)[None], at)[0].numpy()
+    stack = stack.reshape(len(stack), -1, 3).transpose(1, 0, 2).astype(np.float64)
+    unit = normals[use] / np.linalg.norm(normals[use], axis=-1, keepdims=True).clip(1e-6)
+    return unit.astype(np.float64), part[use].astype(np.float64), stack[0], stack[1:]

@@ -1,0 +1,136 @@
+"""The tracker: every face of a photo, in numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from instaface.face import Camera, FaceParameters
+from instaface.photo import Photo, read_photo
+from instaface.track.detect import Detection, detect, overlap
+from instaface.track.fit import Fit, fit, landmark_basis
+from instaface.track.landmarks import Landmarks, find_landmarks
+from instaface.track.light import fit_light
+from instaface.track.matte import frame_of, matte
+from instaface.track.tracked import TrackedFace
+
+if TYPE_CHECKING:
+    from instaface.face import OpenHead
+
+MAX_FIT_ERROR = 6.0  # % of the inter-ocular distance: worse than any face, and what drawings of cats come to
+SHOULDERS = 0.3  # of the head's yaw and roll that the shoulders take part in; landmarks do not show them
+
+
+def track(
+    photo: Photo | str | Path | NDArray[np.uint8], faces: int | None = None, model: OpenHead | None = None
+) -> list[TrackedFace]:
+    """Finds and measures every face of a photo.
+
+    Args:
+        photo: a photo, a path, or an (H, W, 3) uint8 RGB array.
+        faces: how many faces to measure at most, the largest ones; all by default.
+        model: the face model to fit, OpenHead by default.
+
+    Returns:
+        Faces, largest first; an empty list where there is none.
+
+    Raises:
+        InstaFaceError: the photo cannot be read.
+    """
+    from instaface.face import OpenHead
+
+    photo, model = read_photo(photo), model or OpenHead.load()
+    clock = _Clock()
+    with clock("detect"):
+        detections = detect(photo.pixels)
+    with clock("landmarks"):
+        found = _distinct(photo.pixels, detections)
+    tracked: list[TrackedFace] = []
+    for landmarks in found:
+        if faces is not None and len(tracked) == faces:
+            break
+        face = _measure(photo, landmarks, len(tracked), model, clock.shared(len(found)))
+        if face is not None:
+            tracked.append(face)
+    return tracked
+
+
+def _distinct(pixels: NDArray[np.uint8], detections: list[Detection]) -> list[Landmarks]:
+    """Landmarks of the detections that are faces, each face once, largest first."""
+    kept: list[Landmarks] = []
+    for detection in detections:
+        landmarks = find_landmarks(pixels, detection)
+        if landmarks is not None and all(overlap(landmarks.box, other.box) < 0.4 for other in kept):
+            kept.append(landmarks)
+    return sorted(kept, key=lambda face: -(face.box[3] - face.box[1]))
+
+
+def _measure(photo: Photo, landmarks: Landmarks, index: int, model: OpenHead, clock: _Clock) -> TrackedFace | None:
+    """One face; None where the landmarks are not a face's."""
+    camera = Camera.for_photo(photo.width, photo.height, photo.focal)
+    with clock("fit"):
+        found = fit(landmark_basis(model), landmarks.points, camera)
+        if not found.error < MAX_FIT_ERROR:
+            return None
+        parameters = _parameters(found, model)
+    frame = frame_of(landmarks.points, photo.width, photo.height)
+    pixels = photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
+    with clock("matte"):
+        masks = matte(pixels, landmarks.points - np.float32([frame.x, frame.y]))
+    with clock("light"):
+        frame_camera = camera.crop(frame.x, frame.y, frame.width, frame.height, (frame.width, frame.height))
+        parameters = fit_light(model, parameters, frame_camera, pixels, masks.person - masks.hair)
+    return TrackedFace(
+        photo=photo,
+        index=index,
+        box=landmarks.box,
+        score=landmarks.score,
+        landmarks=landmarks.points,
+        parameters=parameters,
+        camera=camera,
+        frame=frame,
+        matte=masks,
+        fit_error=found.error,
+        model=model.name,
+        timings=clock.seconds,
+    )
+
+
+def _parameters(found: Fit, model: OpenHead) -> FaceParameters:
+    """The fit as parameters, batch of 1."""
+    yaw, _, roll = found.head
+    body = np.array([SHOULDERS * yaw, 0.0, SHOULDERS * roll])
+    values = dict(
+        identity=found.identity,
+        expression=found.expression,
+        head=found.head,
+        body=body,
+        translation=found.translation,
+        gaze=found.gaze,
+    )
+    tensors = {name: torch.from_numpy(np.asarray(value, np.float32))[None] for name, value in values.items()}
+    return model.neutral().replace(**tensors)
+
+
+class _Clock:
+    """Seconds by step."""
+
+    def __init__(self, seconds: dict[str, float] | None = None) -> None:
+        self.seconds = seconds or {}
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[step] = time.perf_counter() - start
+
+    def shared(self, faces: int) -> _Clock:
+        """A clock of one of several faces that share the time so far."""
+        return _Clock({step: seconds / faces for step, seconds in self.seconds.items()})

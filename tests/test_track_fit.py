@@ -1,0 +1,142 @@
+"""The fit against what it should find: derivatives, known parameters, known light."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from instaface.face import Camera, FaceParameters, OpenHead, rotation_from_angles
+from instaface.face.light import basis, directional
+from instaface.track.fit import _linearise, _State, fit, initial_pose, landmark_basis, rotation
+from instaface.track.light import solve
+
+CAMERA = Camera.for_photo(640, 480)
+
+
+@pytest.fixture(scope="module")
+def model() -> OpenHead:
+    return OpenHead.load()
+
+
+def face(model: OpenHead, seed: int, **weights: float) -> FaceParameters:
+    """A random person with an expression, in front of ``CAMERA``."""
+    rng = np.random.default_rng(seed)
+    expression = torch.zeros(1, len(model.expression_names))
+    for name, weight in weights.items():
+        expression[0, model.expression_names.index(name)] = weight
+    return model.neutral().replace(
+        identity=torch.from_numpy(rng.normal(0, 0.7, (1, model.n_identity))).float(),
+        expression=expression,
+        head=torch.from_numpy(rng.uniform(-18, 18, (1, 3))).float(),
+        translation=torch.tensor([[rng.uniform(-5, 5), -3.0, -60.0]]),
+    )
+
+
+def landmarks(model: OpenHead, parameters: FaceParameters) -> np.ndarray:
+    points = model.landmarks(model.vertices(parameters), "mediapipe")
+    return CAMERA.project(points)[0, :, :2].double().numpy()
+
+
+def test_rotation_is_the_convention_of_the_face_room() -> None:
+    angles = np.array([20.0, -10.0, 5.0])
+    expected = rotation_from_angles(torch.from_numpy(angles)).numpy()
+    assert np.allclose(rotation(np.deg2rad(angles))[0], expected)
+
+
+def test_derivatives_agree_with_differences(model: OpenHead) -> None:
+    b = landmark_basis(model)
+    state = _State(b, np.array([0.2, -0.1, 0.05]), np.array([1.0, -3.0, -60.0]))
+    rng = np.random.default_rng(0)
+    state = state.moved(rng.uniform(0.05, 0.1, 10 + len(b.modes) + len(b.expression)))
+    _, jacobian = _linearise(state, CAMERA)
+    for unknown in [*range(12), 10 + len(b.modes), jacobian.shape[-1] - 1]:
+        step = np.zeros(jacobian.shape[-1])
+        step[unknown] = 1e-5
+        ahead, behind = (_linearise(state.moved(sign * step), CAMERA)[0] for sign in (1, -1))
+        assert np.allclose((ahead - behind) / 2e-5, jacobian[..., unknown], atol=1e-3)
+
+
+def test_linear_landmarks_are_the_models(model: OpenHead) -> None:
+    parameters = face(model, 3, jawOpen=0.4, mouthSmileLeft=0.5)
+    b = landmark_basis(model, keep=1.0)
+    state = _State(b, np.deg2rad(parameters.head[0].double().numpy()), parameters.translation[0].double().numpy())
+    state.modes = b.modes @ parameters.identity[0].double().numpy()
+    state.expression = parameters.expression[0].double().numpy()
+    projected, _ = _linearise(state, CAMERA)
+    assert np.abs(projected - landmarks(model, parameters)).max() < 0.05
+
+
+def test_initial_pose_is_near(model: OpenHead) -> None:
+    parameters = face(model, 1)
+    angles, translation = initial_pose(landmark_basis(model), landmarks(model, parameters), CAMERA)
+    assert np.abs(np.rad2deg(angles) - parameters.head[0].numpy()).max() < 8
+    assert abs(translation[2] + 60) < 10
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        {},
+        {"jawOpen": 0.6},
+        {"eyeBlinkLeft": 0.9, "eyeBlinkRight": 0.9},
+        {"mouthSmileLeft": 0.7, "mouthSmileRight": 0.7},
+    ],
+)
+def test_fit_finds_known_parameters(model: OpenHead, expression: dict[str, float]) -> None:
+    parameters = face(model, 5, **expression)
+    points = landmarks(model, parameters)
+    points = points + np.random.default_rng(0).normal(0, 0.3, points.shape)
+    found = fit(landmark_basis(model), points, CAMERA)
+    assert found.error < 1
+    assert np.abs(found.head - parameters.head[0].numpy()).max() < 2
+    assert np.abs(found.expression - parameters.expression[0].numpy()).max() < 0.25
+    assert np.abs(found.identity).max() <= 3
+    assert found.expression.min() >= 0 and found.expression.max() <= 1
+
+
+def test_fit_finds_the_gaze(model: OpenHead) -> None:
+    gaze = torch.tensor([[[15.0, -8.0], [15.0, -8.0]]])
+    parameters = face(model, 2).replace(gaze=gaze)
+    found = fit(landmark_basis(model), landmarks(model, parameters), CAMERA)
+    assert np.abs(found.gaze - gaze[0].numpy()).max() < 4
+
+
+def test_outliers_do_not_move_the_fit(model: OpenHead) -> None:
+    points = landmarks(model, face(model, 4))
+    clean = fit(landmark_basis(model), points, CAMERA)
+    points[:20] += 60
+    assert np.abs(fit(landmark_basis(model), points, CAMERA).head - clean.head).max() < 1.5
+
+
+def sphere(count: int = 1500) -> np.ndarray:
+    """(N, 3) unit normals that face the camera."""
+    normals = np.random.default_rng(0).normal(size=(count, 3))
+    normals[:, 2] = np.abs(normals[:, 2]) + 0.3
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
+
+
+def test_light_of_a_known_direction_is_found() -> None:
+    normals = sphere()
+    direction = torch.tensor([[0.6, 0.4, 0.69]])
+    light = directional(direction, torch.tensor([0.9]), torch.tensor([0.3]))[0].numpy()
+    albedo = np.full((len(normals), 3), [0.5, 0.35, 0.28])
+    colours = albedo * (basis(torch.from_numpy(normals)).numpy() @ light)
+    colours[:100] *= 0.2  # a cast shadow
+    found, coefficients = solve(normals, colours, albedo, np.zeros((0, len(normals), 3)))
+    toward = found[1:4].mean(1)
+    cosine = toward @ direction[0].numpy() / np.linalg.norm(toward)
+    assert np.degrees(np.arccos(cosine)) < 12
+    assert len(coefficients) == 0
+
+
+def test_skin_tone_goes_to_the_albedo_where_the_model_has_one() -> None:
+    normals = sphere()
+    rng = np.random.default_rng(1)
+    mean = np.full((len(normals), 3), [0.45, 0.3, 0.25])
+    change = np.stack([np.full_like(mean, 0.08), rng.normal(0, 0.03, mean.shape)])
+    shading = basis(torch.from_numpy(normals)).numpy() @ np.eye(9)[:, :1] * 0.8 @ np.ones((1, 3))
+    truth = np.array([-1.5, 1.0])
+    light, albedo = solve(normals, (mean + np.tensordot(truth, change, 1)) * shading, mean, change)
+    assert np.abs(albedo - truth).max() < 0.4
+    assert abs(light[0].mean() - 0.8) < 0.08
