@@ -143,7 +143,7 @@ def _cut(
 
 def _moved(face: Detection, dx: float, dy: float) -> Detection:
     x0, y0, x1, y1 = face.box
-    return replace(face, box=(x0 + dx, y0 + dy, x1 + dx, y1 + dy), eyes=face.eyes + np.float32([dx, dy]))
+    return replace(face, box=(x0 + dx, y0 + dy, x1 + dx, y1 + dy), eyes=face.eyes + np.array([dx, dy], np.float32))
 
 
 def _padded(pixels: NDArray[np.uint8]) -> list[Detection]:
@@ -161,7 +161,7 @@ def _turned(pixels: NDArray[np.uint8]) -> list[Detection]:
     found = []
     for quarters in (1, 2, 3):
         for face in _whole(np.ascontiguousarray(np.rot90(pixels, quarters))):
-            corners = np.float32([face.box[:2], face.box[2:]])
+            corners = np.array([face.box[:2], face.box[2:]], np.float32)
             points = _turned_back(np.concatenate([corners, face.eyes]), quarters, width, height)
             (x0, y0), (x1, y1) = points[:2].min(0), points[:2].max(0)
             found.append(Detection((float(x0), float(y0), float(x1), float(y1)), points[2:], face.score))

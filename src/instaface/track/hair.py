@@ -96,7 +96,8 @@ def _place(landmarks: Floats, size: tuple[int, int]) -> Place:
         cv2.fillPoly(marks, [landmarks[list(part)].round().astype(np.int32)], 1)
     marks = cv2.dilate(marks, np.ones((3, 3), np.uint8))
     plain = (outward < -0.04 * unit) & (marks == 0) & (y > -0.1 * unit)
-    return Place(*(np.float32(a / unit) for a in (x, y, outward)), plain)
+    x, y, outward = ((a / unit).astype(np.float32) for a in (x, y, outward))
+    return Place(x, y, outward, plain)
 
 
 def _features(pixels: NDArray[np.uint8]) -> Floats:

@@ -46,7 +46,7 @@ def find_landmarks(pixels: NDArray[np.uint8], face: Detection) -> Landmarks | No
     """
     x0, y0, x1, y1 = face.box
     center, side = ((x0 + x1) / 2, (y0 + y1) / 2), MARGIN * max(x1 - x0, y1 - y0)
-    points = _look(pixels, np.float32(center), side, _angle(*face.eyes))
+    points = _look(pixels, np.array(center, np.float32), side, _angle(*face.eyes))
     for _ in range(2):  # the second look at a crop that the first one centred; the third is steadier by a third
         if points is None:
             return None

@@ -1,8 +1,8 @@
 """Soft masks of the person and of the hair over the frame that an edit works on.
 
 The person comes from MediaPipe's selfie segmentation, which is right about where the person is and wrong by some
-pixels about the outline; the outline is then matted with the colours of foreground and background found on either side of it.
-Hair is what of the person is neither skin nor clothes by colour, texture and place.
+pixels about the outline; the outline is then matted with the colours of foreground and background that are found on
+either side of it. Hair is what of the person is neither skin nor clothes by colour, texture and place.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def _around(coarse: Floats, landmarks: Floats) -> Floats:
 def refine(pixels: NDArray[np.uint8], coarse: Floats) -> Floats:
     """Mattes the outline of a coarse mask.
 
-    In a band along the outline, the opacity is how far a pixel's colour has come from the background's on the way to the
-    foreground's, both means over the nearest sure pixels; where the two cannot be told apart, the coarse mask
+    In a band along the outline, the opacity is how far a pixel's colour has come from the background's on the way
+    to the foreground's, both means over the nearest sure pixels; where the two cannot be told apart, the coarse mask
     stays. A guided filter (He et al. 2013) smooths the opacity along the picture's own edges.
 
     Args:
@@ -185,7 +185,7 @@ def _upsample(mask: Floats, small: NDArray[np.uint8], pixels: NDArray[np.uint8])
 
 
 def _linear_models(mask: Floats, guide: Floats, radius: int, epsilon: float) -> tuple[Floats, Floats]:
-    """Slopes (H, W, 3) and offsets (H, W) of the guided filter's mean local linear models mask = slope.guide + offset."""
+    """Slopes (H, W, 3) and offsets (H, W) of the guided filter's local models mask = slope.guide + offset."""
     import cv2
 
     def mean(a: Floats) -> Floats:

@@ -76,14 +76,14 @@ def _measure(photo: Photo, landmarks: Landmarks, index: int, model: OpenHead, cl
     """One face; None where the landmarks are not a face's."""
     camera = Camera.for_photo(photo.width, photo.height, photo.focal)
     with clock("fit"):
-        found = fit(landmark_basis(model), landmarks.points, camera)
+        found = fit(landmark_basis(model), landmarks.points.astype(np.float64), camera)
         if not found.error < MAX_FIT_ERROR:
             return None
         parameters = _parameters(found, model)
     frame = frame_of(landmarks.points, photo.width, photo.height)
     pixels = photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
     with clock("matte"):
-        masks = matte(pixels, landmarks.points - np.float32([frame.x, frame.y]))
+        masks = matte(pixels, landmarks.points - np.array([frame.x, frame.y], np.float32))
     with clock("light"):
         frame_camera = camera.crop(frame.x, frame.y, frame.width, frame.height, (frame.width, frame.height))
         parameters = fit_light(model, parameters, frame_camera, pixels, masks.person - masks.hair)
@@ -107,14 +107,14 @@ def _parameters(found: Fit, model: OpenHead) -> FaceParameters:
     """The fit as parameters, batch of 1."""
     yaw, _, roll = found.head
     body = np.array([SHOULDERS * yaw, 0.0, SHOULDERS * roll])
-    values = dict(
-        identity=found.identity,
-        expression=found.expression,
-        head=found.head,
-        body=body,
-        translation=found.translation,
-        gaze=found.gaze,
-    )
+    values = {
+        "identity": found.identity,
+        "expression": found.expression,
+        "head": found.head,
+        "body": body,
+        "translation": found.translation,
+        "gaze": found.gaze,
+    }
     tensors = {name: torch.from_numpy(np.asarray(value, np.float32))[None] for name, value in values.items()}
     return model.neutral().replace(**tensors)
 
