@@ -1,0 +1,191 @@
+"""Surfaces of a photo's head, carried into the edited view with the photo's own pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from instaface.draft.fill import smoothstep
+from instaface.draft.scene import Scene, at_rest
+from instaface.face import FaceParameters, MorphableModel, rotation_from_angles
+from instaface.face.colour import linear_from_srgb, srgb_from_linear
+from instaface.face.light import shade
+from instaface.render.rasterise import coverage, extend, interpolate, rasterise, visible
+
+Array = NDArray[np.float32]
+
+MIRRORED = 0.5  # coverage of what comes from the face's other half; 1 is seen, 0 invented
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer in the edited view.
+
+    Attributes:
+        colour: (H, W, 3) float32 0..255.
+        alpha: (H, W) float32 opacity 0..1.
+        coverage: (H, W) float32, 1 seen, 0.5 mirrored, 0 invented.
+        still: (H, W) float32, 1 where the layer shows the photo's own pixel.
+        ratio: (H, W, 3) float32 new over old shading, linear RGB.
+    """
+
+    colour: Array
+    alpha: Array
+    coverage: Array
+    still: Array
+    ratio: Array
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """All surfaces of a scene: the face model's mesh, then the shell's front and back.
+
+    Attributes:
+        faces: (F, 3) vertex indices.
+        uv_faces: (F, 3) indices into ``uv``; 0 for the shell.
+        uv: (T, 2) texels.
+        on_shell: (F,) 0 mesh, 1 front, 2 back of the shell.
+        before: (V, 3) float32 camera space in the photo.
+        after: (V, 3) float32 projected into the edited view: x, y, depth.
+        facing: (V, 2) float32 cosine between normal and line of sight in the photo and in the edited view.
+        ratio: (V, 3) float32 shading in the edited view over shading in the photo, linear RGB.
+    """
+
+    faces: NDArray[np.int64]
+    uv_faces: NDArray[np.int64]
+    uv: Array
+    on_shell: NDArray[np.int64]
+    before: Array
+    after: Array
+    facing: Array
+    ratio: Array
+
+    @classmethod
+    def pose(cls, scene: Scene, edited: FaceParameters, model: MorphableModel) -> Surfaces:
+        with torch.no_grad():
+            mesh = model.mesh(edited)
+            after, normals = mesh.vertices[0], mesh.normals()[0]
+        shell_after = move(scene, edited, model)
+        turn = _rotations(torch.from_numpy(scene.shell.weights), scene.parameters, edited)
+        shell_normals = torch.from_numpy(scene.shell.normals)
+        turned = (turn @ shell_normals[..., None])[..., 0]
+        before = np.concatenate([scene.vertices, scene.shell.points])
+        n0 = np.concatenate([scene.normals, scene.shell.normals])
+        n1 = np.concatenate([normals.numpy(), turned.numpy()])
+        nv, nf, ns = len(scene.vertices), len(model.faces), len(scene.shell.faces)
+        size = scene.texture.colour.shape[0]
+        uv = model.uv.numpy() * size
+        return cls(
+            faces=np.concatenate([model.faces.numpy(), scene.shell.faces + nv]),
+            uv_faces=np.concatenate([model.uv_faces.numpy(), np.zeros((ns, 3), np.int64)]),
+            uv=np.stack([uv[:, 0], size - uv[:, 1]], -1).astype(np.float32),
+            on_shell=np.concatenate([np.zeros(nf, np.int64), np.repeat([1, 2], ns // 2)]),
+            before=before,
+            after=scene.camera.project(torch.cat([after, shell_after])).numpy().astype(np.float32),
+            facing=np.stack([_facing(before, n0), _facing(torch.cat([after, shell_after]).numpy(), n1)], -1),
+            ratio=_shading_ratio(n0, scene.parameters.light, n1, edited.light),
+        )
+
+
+def _facing(points: Array, normals: Array) -> Array:
+    return -(normals * points).sum(-1) / np.linalg.norm(points, axis=-1)
+
+
+def move(scene: Scene, edited: FaceParameters, model: MorphableModel) -> torch.Tensor:
+    """(N, 3) points of the shell in the edited view: they turn as the face model's skinning turns its vertices, and
+    what borders on the face goes along with its expression."""
+    shell = scene.shell
+    local = torch.from_numpy(shell.points) - scene.parameters.translation[0]
+    w = torch.from_numpy(shell.weights)
+    with torch.no_grad():
+        change = model.vertices(at_rest(edited)) - model.vertices(at_rest(scene.parameters))
+    if change.abs().max() > 1e-4:
+        pull = change[0].numpy()[shell.anchor] * shell.follow[:, None]
+        pull = cv2.GaussianBlur(pull.reshape(*shell.shape, 3), (0, 0), 1.5).reshape(-1, 3)
+        pull = torch.from_numpy(np.tile(pull, (2, 1)))
+        local = local + (_skinning(w, scene.parameters) @ pull[..., None])[..., 0]
+    return (_rotations(w, scene.parameters, edited) @ local[..., None])[..., 0] + edited.translation[0]
+
+
+def _skinning(weights: torch.Tensor, parameters: FaceParameters) -> torch.Tensor:
+    w = weights[:, None, None]
+    return w * rotation_from_angles(parameters.head[0]) + (1 - w) * rotation_from_angles(parameters.body[0])
+
+
+def _rotations(weights: torch.Tensor, before: FaceParameters, after: FaceParameters) -> torch.Tensor:
+    """(N, 3, 3) from the photo to the edited view for points that follow the head by their weight."""
+    return _skinning(weights, after) @ torch.linalg.inv(_skinning(weights, before))
+
+
+def _shading_ratio(n0: Array, light0: torch.Tensor, n1: Array, light1: torch.Tensor) -> Array:
+    """New over old shading, clamped: where the old one is close to nothing there is nothing to scale."""
+    s0, s1 = (shade(torch.from_numpy(n)[None].float(), light)[0] for n, light in ((n0, light0), (n1, light1)))
+    floor = 0.15 * s0.mean(0)
+    return (s1.clamp(min=floor) / s0.clamp(min=floor)).clamp(0.25, 4).numpy()
+
+
+def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64]) -> Layer:
+    """Draws some of the surfaces in the edited view with the photo's own pixels."""
+    height, width = scene.depth.shape
+    faces = surfaces.faces[selected]
+    raster = rasterise(surfaces.after, faces, height, width)
+    cover = coverage(surfaces.after, faces, height, width)
+    raster = extend(raster, cover)
+    shown = raster.face_index >= 0
+    face = np.where(shown, selected[raster.face_index], 0)
+
+    attributes = interpolate(raster, faces, np.concatenate([surfaces.before, surfaces.facing, surfaces.ratio], -1))
+    points, facing, ratio = attributes[..., :3], attributes[..., 3:5], attributes[..., 5:8]
+    points[~shown] = (0, 0, -1)
+    source = scene.camera.project(torch.from_numpy(points)).numpy()
+    still = _snap(source)
+    x, y = source[..., 0] - 0.5, source[..., 1] - 0.5
+    photo = cv2.remap(scene.head, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    flat = cv2.remap(np.dstack([scene.solid, scene.surface, scene.inside]), x, y, cv2.INTER_LINEAR)
+    uv = interpolate(raster, surfaces.uv_faces[selected], surfaces.uv) - 0.5
+    texture = cv2.remap(
+        np.dstack([scene.texture.colour, scene.texture.mirrored]), uv[..., 0], uv[..., 1], cv2.INTER_LINEAR
+    )
+
+    kind = surfaces.on_shell[face]
+    turned = smoothstep(facing[..., 0], 0.05, 0.3)
+    # The face model: the photo where the camera saw it, else the unwrapped texture.
+    geometric = visible(source, scene.depth) * turned
+    seen = np.where(kind == 0, geometric * flat[..., 3], np.where(kind == 1, turned, 0))
+    # The shell: the photo on its front, what lies well inside of it on its rim and back.
+    fallback = np.where((kind == 0)[..., None], texture[..., :3], flat[..., :3])
+    colour = fallback + seen[..., None] * (photo[..., :3] - fallback)
+    rim = 1 - smoothstep(facing[..., 1], 0.1, 0.5)
+    alpha = np.clip(photo[..., 3], 0, 1)
+    crisp = smoothstep(alpha, 0.3, 0.7)  # a soft edge is only one as long as it is the silhouette
+    opacity = np.where(kind == 0, 1 - geometric * (1 - alpha), crisp + rim * (alpha - crisp))
+    mirrored = (1 - seen) * np.where(kind == 0, texture[..., 3], 1)
+    still = still & (seen > 0.99) & (np.abs(ratio - 1).max(-1) < 0.004)
+    return Layer(
+        relight(colour, ratio),
+        (opacity * cover * shown).astype(np.float32),
+        ((seen + MIRRORED * mirrored) * flat[..., 4]).astype(np.float32),
+        still.astype(np.float32),
+        ratio,
+    )
+
+
+def _snap(source: Array) -> NDArray[np.bool_]:
+    """Moves positions that are a pixel's own to its very centre, and says which."""
+    height, width = source.shape[:2]
+    own = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), -1).astype(np.float32)
+    still = np.abs(source[..., :2] - own).max(-1) < 0.03
+    source[..., :2] = np.where(still[..., None], own, source[..., :2])
+    return still
+
+
+def relight(colour: Array, ratio: Array) -> Array:
+    """Multiplies (H, W, 3) sRGB values 0..255 by a ratio in linear RGB."""
+    if np.abs(ratio - 1).max() < 1e-3:
+        return colour
+    linear = linear_from_srgb((colour / 255).clip(0, 1)) * ratio
+    return (255 * srgb_from_linear(linear.clip(0, 1))).astype(np.float32)

@@ -1,0 +1,91 @@
+"""Plain means of filling what the camera never saw."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+def push_pull(values: Array, weights: Array) -> Array:
+    """Continues ``values`` smoothly from where they are known (Gortler et al. 1996, The Lumigraph, section 3.5).
+
+    Args:
+        values: (H, W) or (H, W, C) float32.
+        weights: (H, W) float32, 0 where a value is unknown, 1 where it is known.
+
+    Returns:
+        ``values`` where the weight is 1, a smooth continuation elsewhere; zero where no weight is given at all.
+    """
+    flat = values.ndim == 2
+    level = np.dstack([values, np.ones_like(weights)]).astype(np.float32) * weights[..., None]
+    pyramid = [level]
+    while min(level.shape[:2]) > 1:
+        level = cv2.pyrDown(level)
+        weight = level[..., -1:]
+        level *= np.minimum(1.0, 4 * weight) / np.maximum(weight, 1e-12)  # a quarter covered is as good as known
+        pyramid.append(level)
+    filled = pyramid.pop()
+    while pyramid:
+        finer = pyramid.pop()
+        coarse = cv2.pyrUp(filled, dstsize=(finer.shape[1], finer.shape[0]))
+        filled = finer + (1 - finer[..., -1:]) * coarse
+    out = filled[..., :-1] / np.maximum(filled[..., -1:], 1e-6)
+    return out[..., 0] if flat else out
+
+
+def reflect(values: Array, known: NDArray[np.bool_], smooth: float) -> tuple[Array, Array]:
+    """Continues a texture over the border of its known part by reflecting it at the border.
+
+    Args:
+        values: (H, W, C) float32.
+        known: (H, W) where ``values`` hold.
+        smooth: standard deviation in pixels by which the border is smoothed before it is reflected at.
+
+    Returns:
+        (H, W, C) float32 continued values and (H, W) float32 trust, which falls from 1 at the border to 0 where the
+        reflected point is itself unknown or the border is far.
+    """
+    height, width = known.shape
+    distance, labels = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    ys, xs = np.nonzero(known)
+    nearest = np.zeros((labels.max() + 1, 2), np.float32)
+    nearest[labels[ys, xs]] = np.stack([xs, ys], -1)
+    target = nearest[labels]
+    target = cv2.GaussianBlur(target, (0, 0), smooth)
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    source = 2 * target - grid
+    mapped = cv2.remap(values, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    trust = cv2.remap(
+        known.astype(np.float32), source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return mapped, trust * np.exp(-((distance / (0.12 * max(height, width))) ** 2)).astype(np.float32)
+
+
+def continue_texture(values: Array, known: NDArray[np.bool_]) -> Array:
+    """Continues what is known of a picture: its texture close by, its colour farther away.
+
+    Args:
+        values: (H, W, C) float32.
+        known: (H, W) where ``values`` hold.
+
+    Returns:
+        (H, W, C) float32, equal to ``values`` inside of ``known``.
+    """
+    smooth = push_pull(values, known.astype(np.float32))
+    if not known.any():
+        return smooth
+    mirrored, trust = reflect(values, known, smooth=4)
+    trust = cv2.GaussianBlur(trust, (0, 0), 4)[..., None]
+    keep = np.clip(2 * cv2.GaussianBlur(known.astype(np.float32), (0, 0), 2) - 1, 0, 1)[..., None]
+    return keep * values + (1 - keep) * (smooth + trust * (mirrored - smooth))
+
+
+def smoothstep(x: Array, low: float, high: float) -> Array:
+    """0 below ``low``, 1 above ``high``, smooth between."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)

@@ -1,0 +1,104 @@
+"""The geometric edit: the photo's layers, carried into the edited view and put together again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instaface.draft.carry import Layer, Surfaces, carry, relight
+from instaface.draft.fill import push_pull
+from instaface.draft.scene import Parts, Scene, take_apart
+from instaface.face import FaceParameters, MorphableModel
+from instaface.track import TrackedFace
+
+Array = NDArray[np.float32]
+
+GREY = 127.5  # what was never seen, in the appearance map
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A geometric edit of a frame of H x W pixels.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, complete.
+        appearance: (H, W, 3) uint8, the same with mid-grey wherever the photo says nothing.
+        coverage: (H, W) float32: 1 seen in the photo, 0.5 mirrored from the other half, 0 invented.
+        mask: (H, W) float32 0..1, 0 where the photo's own pixels stay.
+    """
+
+    pixels: NDArray[np.uint8]
+    appearance: NDArray[np.uint8]
+    coverage: Array
+    mask: Array
+
+
+def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scene: Scene | None = None) -> Draft:
+    """Edits a photo by geometry alone: its pixels are carried through the 3D face into the edited view.
+
+    Args:
+        face: the tracked face.
+        edited: what it shall be, batch of 1.
+        model: the face model that both belong to.
+        scene: the photo taken apart by :func:`take_apart`, for the second and further edits of one face.
+    """
+    # 1. Take the photo apart and pose the surfaces.
+    scene = scene or take_apart(face, model)
+    surfaces = Surfaces.pose(scene, edited, model)
+    # 2. Carry each layer into the edited view.
+    parts, n = Parts.of(model), len(model.faces)
+    mesh, shell = np.arange(n), n + np.arange(len(scene.shell.faces))
+    front, back = np.split(shell, 2)
+    skin = mesh[~(parts.scalp | parts.neck | parts.shoulders)]
+    behind = carry(scene, surfaces, np.concatenate([mesh[parts.scalp], back]))
+    neck = carry(scene, surfaces, mesh[parts.neck])
+    head = carry(scene, surfaces, np.concatenate([skin, front]))
+    body = _body(scene, [neck, head], relit=not edited.light.equal(scene.parameters.light))
+    # 3. Put them together, from the farthest to the nearest.
+    return compose(scene, [behind, neck, body, head])
+
+
+def _body(scene: Scene, lit: list[Layer], relit: bool) -> Layer:
+    """What stays with the shoulders. New light fades out on it from where it leaves the skin."""
+    colour, opacity = scene.body[..., :3], scene.body[..., 3]
+    ratio = np.ones_like(colour)
+    if relit:
+        weight = np.maximum.reduce([layer.alpha * (layer.coverage > 0) for layer in lit])
+        mixed = (
+            sum(layer.ratio * layer.alpha[..., None] for layer in lit)
+            / np.maximum(sum(layer.alpha for layer in lit), 1e-6)[..., None]
+        )
+        ratio = push_pull(mixed.astype(np.float32), (weight > 0.99).astype(np.float32)).clip(0.25, 4)
+        ratio = cv2.GaussianBlur(ratio, (0, 0), 0.02 * max(opacity.shape))
+        colour = relight(colour, ratio)
+    still = np.full_like(opacity, not relit)
+    return Layer(colour, opacity, ((opacity > 0) * scene.inside).astype(np.float32), still, ratio)
+
+
+def compose(scene: Scene, layers: list[Layer]) -> Draft:
+    """Puts layers, from the farthest to the nearest, over the background."""
+    background = (scene.head[..., 3] + scene.body[..., 3] < 0.02) & (scene.inside > 0)
+    colour, appearance = scene.plate, np.where(background[..., None], scene.plate, GREY)
+    seen, still = background.astype(np.float32), background.astype(np.float32)
+    for layer in layers:
+        a = layer.alpha[..., None]
+        colour = colour + a * (layer.colour - colour)
+        known = (layer.coverage > 0.45)[..., None]
+        appearance = appearance + a * (np.where(known, layer.colour, GREY) - appearance)
+        seen = seen + layer.alpha * (layer.coverage - seen)
+        still = np.where(layer.alpha > 0, layer.still, still)
+    # Around what moved, the photo may hold stray hairs that the matte missed: the plate does not.
+    moved = cv2.dilate(1 - still, np.ones((scene.reach, scene.reach)))
+    mask = np.where(background, np.maximum(1 - still, moved), 1 - still)
+    final = np.where(mask[..., None] > 0, colour, scene.photo)
+    left, top, right, bottom = scene.margins
+    height, width = mask.shape
+    window = (slice(top, height - bottom), slice(left, width - right))
+    return Draft(_to_bytes(final[window]), _to_bytes(appearance[window]), seen[window], mask[window])
+
+
+def _to_bytes(values: Array) -> NDArray[np.uint8]:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

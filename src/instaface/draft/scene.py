@@ -1,0 +1,333 @@
+"""What a photo shows around one face, taken apart into layers: all that does not depend on the edit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from instaface.draft.fill import continue_texture, push_pull, smoothstep
+from instaface.draft.relief import Shell, build_shell, heights, to_grid
+from instaface.draft.texture import Texture, complete, unwrap
+from instaface.face import Camera, FaceParameters, MorphableModel
+from instaface.face.colour import srgb_from_linear
+from instaface.render.rasterise import rasterise, visible
+from instaface.track import TrackedFace
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+GRID = 160  # points of the shell along the canvas's longer side
+MARGIN = 0.3  # of the head's height: how far the canvas reaches beyond the photo where the photo cuts the person
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Layers of a photo around one face, over a canvas of H x W pixels: the face's frame and what it cuts off.
+
+    Attributes:
+        camera: camera of the canvas.
+        parameters: the tracked face.
+        margins: (left, top, right, bottom) pixels by which the canvas is larger than the frame.
+        reach: pixels around the person within which the photo's background is not trusted; odd.
+        photo: (H, W, 3) float32 0..255, the frame, reflected at its border.
+        inside: (H, W) float32, 1 inside of the frame.
+        plate: (H, W, 3) float32 0..255, the background, continued behind the person.
+        body: (H, W, 4) float32 colour 0..255 and opacity 0..1 of what stays, continued behind the head.
+        head: (H, W, 4) float32 the same of the head, hair, ears and neck, without background in its colour.
+        solid: (H, W, 3) float32 the head's colour, continued from well inside over its silhouette.
+        surface: (H, W) float32 0..1 where the camera sees the face model's surface and nothing in front of it.
+        depth: (H, W) float32 depth of the face model, infinite where it is not.
+        vertices: (V, 3) float32 face model as tracked, camera space.
+        normals: (V, 3) float32 its normals.
+        shell: hair and the rest of the head.
+        texture: the unwrapped skin.
+    """
+
+    camera: Camera
+    parameters: FaceParameters
+    margins: tuple[int, int, int, int]
+    reach: int
+    photo: Array
+    inside: Array
+    plate: Array
+    body: Array
+    head: Array
+    solid: Array
+    surface: Array
+    depth: Array
+    vertices: Array
+    normals: Array
+    shell: Shell
+    texture: Texture
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How the face model's triangles take part in the layers, each an (F,) mask.
+
+    Attributes:
+        scalp: under the hair; drawn only where the shell leaves a hole.
+        neck: the neck, which lies behind collar and chin.
+        shoulders: not drawn: they do not move.
+        inside: the mouth's inside.
+        eyes: the eyeballs.
+    """
+
+    scalp: Mask
+    neck: Mask
+    shoulders: Mask
+    inside: Mask
+    eyes: Mask
+
+    @classmethod
+    def of(cls, model: MorphableModel) -> Parts:
+        return cls(
+            scalp=_faces_of(model, "scalp"),
+            neck=_faces_of(model, "neck"),
+            shoulders=_faces_of(model, "shoulders"),
+            inside=_faces_of(model, "mouth", "gums", "teeth", "tongue"),
+            eyes=_faces_of(model, "eyeball_left", "eyeball_right", "eye_left", "eye_right"),
+        )
+
+
+def _faces_of(model: MorphableModel, *regions: str) -> Mask:
+    """(F,) triangles whose corners all lie in the regions."""
+    member = np.zeros(len(model.head_weight), bool)
+    for region in regions:
+        if region in model.regions:
+            member[model.regions[region].numpy()] = True
+    return member[model.faces.numpy()].all(1)
+
+
+@dataclass(frozen=True)
+class View:
+    """The tracked face model as the canvas's camera sees it."""
+
+    camera: Camera
+    vertices: Array
+    normals: Array
+    projected: Array
+    depth: Array
+    vertex: NDArray[np.int64]
+    part: Array
+    covered: Mask
+
+    @classmethod
+    def of(cls, camera: Camera, model: MorphableModel, parameters: FaceParameters) -> View:
+        with torch.no_grad():
+            mesh = model.mesh(parameters)
+            projected = camera.project(mesh.vertices[0]).numpy().astype(np.float32)
+        raster = rasterise(projected, model.faces.numpy(), camera.height, camera.width)
+        parts = Parts.of(model)
+        drawn = ~(parts.scalp | parts.shoulders)
+        return cls(
+            camera=camera,
+            vertices=mesh.vertices[0].numpy(),
+            normals=mesh.normals()[0].numpy(),
+            projected=projected,
+            depth=raster.depth,
+            vertex=np.where(raster.covered, model.faces.numpy()[raster.face_index, 0], -1),
+            part=(raster.covered & drawn[raster.face_index]).astype(np.float32),
+            covered=raster.covered,
+        )
+
+    def head_box(self, model: MorphableModel) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom of the head (not the neck) in pixels."""
+        head = self.projected[model.head_weight.numpy() > 0.99]
+        return (*head[:, :2].min(0), *head[:, :2].max(0))
+
+
+def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
+    """Splits the photo around ``face`` into layers."""
+    camera, margins = _canvas(face, model)
+    view = View.of(camera, model, face.parameters)
+    photo = _pad(face.frame_pixels.astype(np.float32), margins, cv2.BORDER_REFLECT_101)
+    inside = _pad(np.ones(face.matte.person.shape, np.float32), margins, cv2.BORDER_CONSTANT)
+    person, hair = (_pad(m, margins, cv2.BORDER_REPLICATE) for m in (face.matte.person, face.matte.hair))
+    person, hair = _close_top(person, hair, margins, view, model)
+
+    surface = (view.part * person * (1 - hair)).astype(np.float32)
+    below = _below_chin(view, model)
+    stays = ((person - hair).clip(0, 1) * (1 - view.part) * below).astype(np.float32)
+    head_alpha = (person - stays).clip(0, 1).astype(np.float32)
+
+    reach = _odd(0.014 * max(photo.shape))
+    plate = continue_texture(photo, (cv2.dilate(person, np.ones((2 * reach + 1,) * 2)) < 0.02) & (inside > 0))
+    body = _body(photo, stays, person, inside)
+    core = cv2.erode(head_alpha * inside, np.ones((reach, reach))) > 0.9
+    solid = continue_texture(photo, core)
+    head = np.dstack([_unmix(photo, head_alpha, plate, solid), head_alpha])
+    shell = _shell(view, model, surface, head_alpha, person, hair)
+    texture = _texture(view, model, face.parameters, head, surface * inside)
+    return Scene(
+        camera=camera,
+        parameters=face.parameters,
+        margins=margins,
+        reach=2 * reach + 1,
+        photo=photo,
+        inside=inside,
+        plate=plate,
+        body=body,
+        head=head,
+        solid=solid,
+        surface=surface,
+        depth=view.depth,
+        vertices=view.vertices,
+        normals=view.normals,
+        shell=shell,
+        texture=texture,
+    )
+
+
+def _canvas(face: TrackedFace, model: MorphableModel) -> tuple[Camera, tuple[int, int, int, int]]:
+    """Camera of the canvas, and its margins around the frame: some where the photo cuts the person, else none."""
+    camera, person = face.frame_camera, face.matte.person
+    with torch.no_grad():
+        points = camera.project(model.vertices(face.parameters)[0]).numpy()
+    head = points[model.head_weight.numpy() > 0.99]
+    reach = int(MARGIN * (head[:, 1].max() - head[:, 1].min()))
+    borders = person[:, 0], person[0], person[:, -1], person[-1]
+    margins = tuple(reach if border.max() > 0.5 else 0 for border in borders)
+    left, top, right, bottom = margins
+    frame = face.frame
+    width, height = frame.width + left + right, frame.height + top + bottom
+    return face.camera.crop(frame.x - left, frame.y - top, width, height, (width, height)), margins  # type: ignore[return-value]
+
+
+def _pad(array: Array, margins: tuple[int, int, int, int], border: int) -> Array:
+    left, top, right, bottom = margins
+    return cv2.copyMakeBorder(array, top, bottom, left, right, border)
+
+
+def _close_top(
+    person: Array, hair: Array, margins: tuple[int, ...], view: View, model: MorphableModel
+) -> tuple[Array, Array]:
+    """Where the photo cuts the head's top, the skull and a layer of hair over it say how it goes on."""
+    top = margins[1]
+    if not top:
+        return person, hair
+    x0, _, x1, _ = view.head_box(model)
+    skull = cv2.dilate(
+        view.covered.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_odd(0.16 * (x1 - x0)),) * 2)
+    )
+    soft = cv2.GaussianBlur(skull.astype(np.float32), (0, 0), 2)
+    person, hair = person.copy(), hair.copy()
+    person[:top] *= soft[:top]
+    hair[:top] = np.minimum(hair[:top], person[:top])
+    return person, hair
+
+
+def _below_chin(view: View, model: MorphableModel) -> Array:
+    """(H, W) 0 above the jaw, 1 below: what is no hair there belongs to the shoulders."""
+    _, top, _, chin = view.head_box(model)
+    height, width = view.depth.shape
+    rows = (np.arange(height, dtype=np.float32) - (chin - 0.12 * (chin - top))) / (0.1 * (chin - top))
+    return np.repeat(np.clip(rows, 0, 1)[:, None], width, 1)
+
+
+def _body(photo: Array, stays: Array, person: Array, inside: Array) -> Array:
+    """Colour and opacity of what stays, continued behind the head."""
+    known = cv2.erode(stays * inside, np.ones((5, 5))) > 0.97
+    if not known.any():
+        return np.zeros((*stays.shape, 4), np.float32)
+    hidden = (person - stays).clip(0, 1).astype(np.float32)
+    likely = push_pull(stays, (1 - hidden).astype(np.float32))
+    alpha = stays + hidden * np.clip(4 * likely - 1.5, 0, 1)
+    return np.dstack([continue_texture(photo, known), alpha]).astype(np.float32)
+
+
+def _unmix(photo: Array, alpha: Array, behind: Array, solid: Array) -> Array:
+    """Colour of a layer without what shines through at its soft edge."""
+    a = np.maximum(alpha, 0.2)[..., None]
+    own = np.clip((photo - (1 - a) * behind) / a, 0, 255)
+    t = smoothstep(alpha, 0.3, 0.95)[..., None]
+    return (t * own + (1 - t) * solid).astype(np.float32)
+
+
+def _shell(view: View, model: MorphableModel, surface: Array, head_alpha: Array, person: Array, hair: Array) -> Shell:
+    height, width = surface.shape
+    step = max(2, round(max(height, width) / GRID))
+    covered = to_grid(view.covered.astype(np.float32), step) > 0.99
+    rows, columns = (
+        np.minimum(np.arange(n) * step, size - 1) for n, size in zip(covered.shape, (height, width), strict=True)
+    )
+    z = np.where(covered, -view.depth[np.ix_(rows, columns)], -np.inf).astype(np.float32)
+    face = (to_grid(surface, step) > 0.9) & covered
+    head = (to_grid(head_alpha, step) > 0.3) | face
+    # The silhouette lies one cell further in, so that front and back have met where the head's opacity ends.
+    outside = _grow(to_grid(person, step) < 0.5) & ~face
+    head &= ~outside
+    middle = _middle(view, model)
+    field, rim = heights(head, face, outside, z, middle, step * -middle / view.camera.focal)
+    near = _grow(_grow(head))
+    bare = near & (~face | _grow(~face))
+    corners = (slice(None, -1), slice(1, None))
+    all_near = np.logical_and.reduce([near[a, b] for a in corners for b in corners])
+    any_bare = np.logical_or.reduce([bare[a, b] for a in corners for b in corners])
+    weights = _shell_weights(view, model, field.shape, step)
+    anchors = np.where(face, view.vertex[np.ix_(rows, columns)], -1)
+    return build_shell(view.camera, field, rim, weights, all_near & any_bare, step, anchors)
+
+
+def _grow(cells: Mask) -> Mask:
+    """``cells`` and their neighbours."""
+    return cv2.dilate(cells.astype(np.uint8), np.ones((3, 3))) > 0
+
+
+def _middle(view: View, model: MorphableModel) -> float:
+    """z of the plane through the head's widest points, in which its silhouette lies."""
+    head = view.vertices[model.head_weight.numpy() > 0.99]
+    off_axis = np.abs(head[:, 0] - np.median(head[:, 0]))
+    return float(np.median(head[off_axis > np.quantile(off_axis, 0.95), 2]))
+
+
+def _shell_weights(view: View, model: MorphableModel, shape: tuple[int, ...], step: int) -> Array:
+    """Hair turns with the head down to the chin; what falls lower follows less and less, down to the shoulders."""
+    _, top, _, chin = view.head_box(model)
+    rows = np.arange(shape[0], dtype=np.float32) * step
+    t = 1 - smoothstep(rows, chin - 0.15 * (chin - top), chin + 0.45 * (chin - top))
+    return np.repeat(t[:, None], shape[1], 1).astype(np.float32)
+
+
+def _texture(view: View, model: MorphableModel, parameters: FaceParameters, head: Array, surface: Array) -> Texture:
+    facing = -(view.normals * view.vertices).sum(-1) / np.linalg.norm(view.vertices, axis=-1)
+    per_vertex = np.concatenate([view.projected, facing[:, None], _openness(model, parameters)[:, None]], -1)
+    attributes, occupied, face = unwrap(model, per_vertex.astype(np.float32))
+    x, y = attributes[..., 0] - 0.5, attributes[..., 1] - 0.5
+    colour = cv2.remap(head[..., :3], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    shown = cv2.remap(cv2.erode(surface, np.ones((5, 5))), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    seen = occupied * visible(attributes[..., :3], view.depth) * shown * smoothstep(attributes[..., 3], 0.1, 0.4)
+    parts = Parts.of(model)
+    plain = ~(parts.inside | parts.eyes)[face]
+    texture = complete(colour, seen.astype(np.float32), occupied & plain)
+    # What opens the mouth shows was rarely seen: the model's own colours, darker the deeper they lie.
+    painted = model.albedo(parameters.albedo)[0].permute(1, 2, 0).numpy()
+    painted = cv2.resize(painted, occupied.shape[::-1]) * parameters.light[0, 0].numpy() * attributes[..., 4:]
+    painted = 255 * srgb_from_linear(painted.clip(0, 1))
+    inner = (parts.inside[face] & occupied)[..., None]
+    mixed = np.where(inner, painted + seen[..., None] * (colour - painted), texture.colour)
+    return Texture(mixed.astype(np.float32), texture.mirrored)
+
+
+MOUTH_DEPTH = 1.5  # centimetres behind the lips over which daylight fades by a factor of e
+
+
+def _openness(model: MorphableModel, parameters: FaceParameters) -> Array:
+    """(V,) share of the light that reaches a vertex: less the deeper it lies behind the lips."""
+    z = model.vertices(at_rest(parameters))[0, :, 2].numpy()
+    lips = z[model.regions["lips"].numpy()].max() if "lips" in model.regions else z.max()
+    return np.exp(-np.maximum(lips - 0.8 - z, 0) / MOUTH_DEPTH)
+
+
+def at_rest(parameters: FaceParameters) -> FaceParameters:
+    """The same face unturned, its neck joint in the origin."""
+    zero = torch.zeros_like(parameters.head)
+    return parameters.replace(head=zero, body=zero, translation=zero)
+
+
+def _odd(size: float) -> int:
+    return 2 * int(size / 2) + 1

@@ -1,0 +1,71 @@
+"""The face's skin unwrapped from the photo, with what the camera never saw filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instaface.draft.fill import push_pull
+from instaface.face import MorphableModel
+from instaface.render.rasterise import interpolate, rasterise
+
+Array = NDArray[np.float32]
+
+SIZE = 512  # texels a side of the unwrapped texture
+
+
+@dataclass(frozen=True)
+class Texture:
+    """Unwrapped colours of one face.
+
+    Attributes:
+        colour: (S, S, 3) float32, 0..255 as in the photo; seen, mirrored or filled.
+        mirrored: (S, S) float32 0..1, share of each texel that comes from the face's other half.
+    """
+
+    colour: Array
+    mirrored: Array
+
+
+def unwrap(model: MorphableModel, points: Array) -> tuple[Array, NDArray[np.bool_], NDArray[np.int32]]:
+    """Values of the mesh's vertices on its texture.
+
+    Args:
+        model: the face model.
+        points: (V, C) float32.
+
+    Returns:
+        (S, S, C) float32 values, (S, S) occupied texels, (S, S) int32 their triangles (0 where there is none).
+    """
+    uv = model.uv.numpy() * SIZE
+    uv = np.stack([uv[:, 0], SIZE - uv[:, 1], np.ones(len(uv), np.float32)], -1).astype(np.float32)
+    raster = rasterise(uv, model.uv_faces.numpy(), SIZE, SIZE)
+    return interpolate(raster, model.faces.numpy(), points), raster.covered, np.maximum(raster.face_index, 0)
+
+
+def complete(colour: Array, seen: Array, skin: NDArray[np.bool_]) -> Texture:
+    """Fills a texture from the face's other half where that was seen, else smoothly.
+
+    Args:
+        colour: (S, S, 3) float32 unwrapped colours.
+        seen: (S, S) float32 0..1, trust in each texel.
+        skin: (S, S) texels whose island is mirror symmetric (u to 1 - u).
+    """
+    other, other_seen = colour[:, ::-1], np.where(skin, seen[:, ::-1], 0.0).astype(np.float32)
+    other = other * _gain(colour, other, np.minimum(seen, other_seen))
+    share = (1 - seen) * other_seen
+    mixed = (colour * seen[..., None] + other * share[..., None]) / np.maximum(seen + share, 1e-6)[..., None]
+    filled = push_pull(mixed.astype(np.float32), np.clip(seen + share, 0, 1))
+    return Texture(np.clip(filled, 0, 255), share.astype(np.float32))
+
+
+def _gain(colour: Array, other: Array, both: Array) -> Array:
+    """(S, S, 3) smooth factor from one half's colours to the other's: light differs from side to side."""
+    small = cv2.GaussianBlur(np.dstack([colour, other]) * both[..., None], (0, 0), SIZE / 24)
+    weight = cv2.GaussianBlur(both, (0, 0), SIZE / 24)[..., None]
+    ratio = (small[..., :3] + 4 * weight) / (small[..., 3:] + 4 * weight + 1e-3)
+    known = (weight[..., 0] > 0.05).astype(np.float32)
+    return np.clip(np.exp(push_pull(np.log(np.maximum(ratio, 1e-2)).astype(np.float32), known)), 0.4, 2.5)
