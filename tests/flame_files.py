@@ -213,9 +213,9 @@ def landmarks(seed: int = 0) -> dict[str, Any]:
     }
 
 
-def write_landmarks(path: Path) -> Path:
+def write_landmarks(path: Path, embedding: dict[str, Any] | None = None) -> Path:
     """`landmark_embedding.npy`: a 0-d object array with a dict, two entries of it torch tensors."""
-    np.save(path, np.array(landmarks(), dtype=object), allow_pickle=True)
+    np.save(path, np.array(embedding or landmarks(), dtype=object), allow_pickle=True)
     return path
 
 
@@ -277,3 +277,80 @@ def write_masks(path: Path) -> Path:
     masks["right_eyeball"] = np.arange(N_HEAD + N_EYE, N_VERTICES)
     path.write_bytes(dumps_python2(masks))
     return path
+
+
+# --- a stand-in that looks like a head ---
+
+
+@cache
+def head_like() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """A model and its landmarks with FLAME's structure and OpenHead's looks: mean, identity and blendshapes.
+
+    Each vertex of the made-up topology takes the place of the outer skin in its direction.
+    """
+    import torch
+    from scipy.spatial import cKDTree
+
+    from instaface.face import OpenHead
+    from instaface.face.transfer import closest
+
+    head = OpenHead.load()
+    mean, neck = head.mean.double().numpy(), head.neck_joint.double().numpy()
+    skin = head.regions["skin"].numpy()
+    centre = np.array([0.0, 0.0, 1.0])
+    arm = mean[skin] - centre
+    radius = np.linalg.norm(arm, axis=1)
+    ball, _ = _topology()
+    towards = ball[:N_HEAD] - ball[:N_HEAD].mean(0)
+    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    distance, near = cKDTree(arm / radius[:, None]).query(towards, k=8)
+    outer = radius[near] >= radius[near].max(1, keepdims=True) - 0.7  # not the mouth's inside
+    share = outer / np.maximum(distance, 1e-3) ** 2
+    share /= share.sum(1, keepdims=True)
+
+    def carry(values: np.ndarray) -> np.ndarray:
+        """(..., V, C) of OpenHead to (..., 3931, C)."""
+        return (values[..., skin[near], :] * share[..., None]).sum(-2)
+
+    eyes = head.eye_centre.double().numpy()
+    eye_ball = (ball[N_HEAD : N_HEAD + N_EYE] - ball[N_HEAD : N_HEAD + N_EYE].mean(0)) * 100
+    template = np.concatenate([carry(mean), *(eye_ball + eye for eye in eyes)]) / 100
+    basis = np.zeros((N_VERTICES, 3, 400))
+    basis[:N_HEAD, :, :100] = np.moveaxis(carry(head.identity.double().numpy()), 0, -1) / 100
+    centres = head.eye_centre_identity.double().numpy()
+    for k in range(2):
+        part = slice(N_HEAD + k * N_EYE, N_HEAD + (k + 1) * N_EYE)
+        basis[part, :, :100] = centres[:, k].T / 100
+    chosen = [k for k, name in enumerate(head.expression_names) if not name.startswith("eyeLook")][:50]
+    basis[:N_HEAD, :, 300 : 300 + len(chosen)] = (
+        np.moveaxis(carry(head.expression[chosen].double().numpy()), 0, -1) / 100
+    )
+    weights = np.zeros((N_VERTICES, 5))
+    follows = carry(head.head_weight.double().numpy()[:, None])[:, 0]
+    weights[:N_HEAD, 0], weights[:N_HEAD, 1] = 1 - follows, follows
+    weights[N_HEAD : N_HEAD + N_EYE, 3] = weights[N_HEAD + N_EYE :, 4] = 1
+    joints = np.concatenate([[neck - [0, 5, 0], neck, [0, -2, 3]], eyes]) / 100
+    regressor = np.zeros((5, N_VERTICES))
+    for j, joint in enumerate(joints):  # an affine combination of the nearest vertices that hits the joint
+        close = np.argsort(((template - joint) ** 2).sum(1))[:400]
+        system = np.concatenate([template[close].T, np.ones((1, 400))])
+        regressor[j, close] = np.linalg.lstsq(system, np.append(joint, 1.0), rcond=None)[0]
+    model = flame() | {
+        "v_template": template,
+        "shapedirs": basis,
+        "posedirs": np.zeros((N_VERTICES, 3, 36)),
+        "J_regressor": regressor,
+        "J": joints,
+        "weights": weights,
+    }
+    points = head.landmarks(torch.from_numpy(mean)[None].float(), "ibug")[0].double().numpy()
+    faces, bary = closest(points, 100 * template, model["f"].astype(np.int64), np.arange(7800))
+    embedding = {
+        "static_lmk_faces_idx": faces[17:],
+        "static_lmk_bary_coords": bary[17:],
+        "dynamic_lmk_faces_idx": torch.from_numpy(np.tile(faces[:17], (79, 1))),
+        "dynamic_lmk_bary_coords": torch.from_numpy(np.tile(bary[:17], (79, 1, 1))),
+        "full_lmk_faces_idx": faces[None],
+        "full_lmk_bary_coords": bary[None],
+    }
+    return model, embedding

@@ -31,7 +31,7 @@ def apply(edit: Edit, parameters: FaceParameters, model: MorphableModel) -> Face
     edited = parameters.replace(
         head=_head(edit, parameters.head), expression=_expression(edit, parameters.expression, model)
     )
-    edited = edited.replace(gaze=_gaze(edit, edited, model))
+    edited = edited.replace(gaze=_gaze(edit, edited, model), jaw=parameters.jaw * (1 - edit.weights.get(NEUTRAL, 0.0)))
     if isinstance(edit.light, Light):
         edited = edited.replace(light=_light(edit.light, parameters, model))
     return edited

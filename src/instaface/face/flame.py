@@ -7,6 +7,7 @@ in metres, in axes like ours: x to the subject's left (the right edge of the pic
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -30,6 +31,23 @@ DISPLAY_GAMMA = 2.2  # FLAME's textures and DECA's light are in the photo's own 
 PLAIN_SKIN = 180 / 255  # albedo where no texture was added, as in DECA's shape views, in the photo's values
 
 
+@dataclass(frozen=True)
+class Arkit:
+    """ARKit's blendshapes in terms of FLAME, as :mod:`instaface.face.transfer` fits them.
+
+    Attributes:
+        names: N blendshapes.
+        matrix: (53, N) change of the 50 expression coefficients and 3 jaw radians by a full weight.
+        metric: (53, 53) upper triangular R: ``|R x|`` is how far landmarks move by x, centimetres.
+        residual: (N,) share of each blendshape's movement that FLAME cannot make, 0..1.
+    """
+
+    names: tuple[str, ...]
+    matrix: Tensor
+    metric: Tensor
+    residual: Tensor
+
+
 class FLAME(MorphableModel):
     """FLAME as a :class:`MorphableModel`; load it with :meth:`load`.
 
@@ -39,10 +57,14 @@ class FLAME(MorphableModel):
     ``gaze`` its two eyes; ``translation`` is where the neck joint comes to lie. DECA has all of the head's rotation in
     the global one: there ``head`` equals ``body``.
 
+    ``expression`` holds FLAME's own 50 coefficients and behind them the weights of ARKit blendshapes, each of which
+    adds its share of expression and jaw (:class:`Arkit`).
+
     Attributes:
         identity_basis: (100, V, 3) metres per standard deviation.
         expression_basis: (50, V, 3) metres per standard deviation.
         mediapipe_indices: which of MediaPipe's 478 landmarks the scheme "mediapipe-105" has, in its order.
+        arkit: the ARKit blendshapes that ``expression`` ends with, or None.
         texture_space: "flame", "bfm", or "none" where no texture was added.
     """
 
@@ -87,15 +109,16 @@ class FLAME(MorphableModel):
         self.expression_names = tuple(f"flame{k:02d}" for k in range(N_EXPRESSION))
         self.regions = {name: torch.arange(part.start, part.stop) for name, part in EYEBALLS.items()}
         self.regions |= {name: _indices(part) for name, part in (regions or {}).items()}
+        self.arkit: Arkit | None = None
         self._schemes: dict[str, tuple[Tensor, Tensor]] = {}
         self._contour: tuple[Tensor, Tensor] | None = None
         if landmarks is not None:
-            self._schemes["ibug"] = _indices(landmarks["full_faces"][0]), _floats(landmarks["full_bary"][0])
-            self._schemes["static"] = _indices(landmarks["static_faces"]), _floats(landmarks["static_bary"])
+            self.add_landmarks("ibug", landmarks["full_faces"][0], landmarks["full_bary"][0])
+            self.add_landmarks("static", landmarks["static_faces"], landmarks["static_bary"])
             self._contour = _indices(landmarks["dynamic_faces"]), _floats(landmarks["dynamic_bary"])
         self.mediapipe_indices: Tensor | None = None
         if mediapipe is not None:
-            self._schemes["mediapipe-105"] = _indices(mediapipe["faces"]), _floats(mediapipe["bary"])
+            self.add_landmarks("mediapipe-105", mediapipe["faces"], mediapipe["bary"])
             self.mediapipe_indices = _indices(mediapipe["indices"])
         self.texture_space = texture_space
         if texture is None:
@@ -146,22 +169,71 @@ class FLAME(MorphableModel):
             vertices = vertices + self.skinning[:, j, None] * moved
         return vertices, torch.stack(places, 1)
 
+    def set_arkit(self, arkit: Arkit) -> None:
+        """Lets ``expression`` end with the weights of ARKit blendshapes."""
+        self.arkit = arkit
+        self.expression_names = (*self.expression_names[:N_EXPRESSION], *arkit.names)
+
+    def own_expression(self, parameters: FaceParameters) -> tuple[Tensor, Tensor]:
+        """FLAME's own (B, 50) expression coefficients and (B, 3) jaw in radians, the ARKit weights' share included."""
+        own, weights = parameters.expression.split([N_EXPRESSION, parameters.expression.shape[1] - N_EXPRESSION], 1)
+        jaw = torch.deg2rad(parameters.jaw)
+        if self.arkit is None:
+            return own, jaw
+        added = weights @ self.arkit.matrix.T
+        return own + added[:, :N_EXPRESSION], jaw + added[:, N_EXPRESSION:]
+
+    def explain(self, parameters: FaceParameters, sparse: float = 0.05) -> FaceParameters:
+        """The same face with as much of its expression and jaw as possible said in ARKit weights 0..1.
+
+        Edits set ARKit weights absolutely: a tracked smile has to be there as ``mouthSmile`` to be replaced. What the
+        blendshapes cannot say stays in FLAME's own coefficients, so that the vertices do not change.
+
+        Args:
+            parameters: batch of B; their ARKit weights so far are taken into account.
+            sparse: cost of a full weight, centimetres of landmark movement; keeps idle weights at 0.
+        """
+        if self.arkit is None:
+            return parameters
+        from scipy.optimize import lsq_linear
+
+        matrix, metric = self.arkit.matrix.double().numpy(), self.arkit.metric.double().numpy()
+        total = torch.cat(self.own_expression(parameters), 1)
+        left = np.concatenate([metric @ matrix, sparse * np.eye(len(self.arkit.names))])
+        weights = np.stack(
+            [
+                lsq_linear(left, np.concatenate([metric @ row, np.zeros(left.shape[1])]), (0, 1)).x
+                for row in total.double().numpy()
+            ]
+        )
+        found = torch.from_numpy(weights.round(4)).float()
+        rest = total - found @ self.arkit.matrix.T
+        return parameters.replace(
+            expression=torch.cat([rest[:, :N_EXPRESSION], found], 1), jaw=torch.rad2deg(rest[:, N_EXPRESSION:])
+        )
+
     def rotations(self, parameters: FaceParameters) -> Tensor:
         """(B, 5, 3, 3) rotations of the joints, each relative to its parent."""
         body, head = rotation_from_angles(parameters.body), rotation_from_angles(parameters.head)
         eyes = rotation_from_angles(torch.nn.functional.pad(parameters.gaze, (0, 1)))
-        jaw = rotation_from_vector(torch.deg2rad(parameters.jaw))
+        jaw = rotation_from_vector(self.own_expression(parameters)[1])
         return torch.stack([body, body.transpose(1, 2) @ head, jaw, eyes[:, 0], eyes[:, 1]], 1)
 
     def vertices(self, parameters: FaceParameters) -> Tensor:
         """(B, V, 3) vertices in camera space, centimetres."""
-        posed, joints = self.pose(parameters.identity, parameters.expression, self.rotations(parameters))
+        expression, _ = self.own_expression(parameters)
+        posed, joints = self.pose(parameters.identity, expression, self.rotations(parameters))
         return parameters.translation[:, None] + CENTIMETRES * (posed - joints[:, NECK, None])
+
+    def add_landmarks(self, scheme: str, faces: NDArray[Any], bary: NDArray[Any]) -> None:
+        """Makes L landmarks known by (L,) triangles and (L, 3) barycentric coordinates."""
+        self._schemes[scheme] = _indices(faces), _floats(bary)
 
     def landmarks(self, vertices: Tensor, scheme: str) -> Tensor:
         """(B, L, 3) landmarks of posed ``vertices``, fixed on the mesh.
 
-        Schemes, where their files were added: "ibug" (68), "static" (the last 51 of them), "mediapipe-105".
+        Schemes: "ibug" (68), "static" (the last 51 of them), "mediapipe" (478, carried over from OpenHead), and, where
+        its file was added, "mediapipe-105" (those of MediaPipe's that FLAME's authors placed).
 
         Raises:
             ValueError: no such scheme.
@@ -249,12 +321,27 @@ def _load(texture: str | None, home: str) -> FLAME:
         raise InstaFaceError(
             "head_template.obj and generic_model.pkl have different triangles; add files of one release"
         )
-    return FLAME(
+    flame = FLAME(
         model,
         (uv["uv"], uv["uv_faces"]),
-        landmarks=optional("flame-landmarks"),
+        landmarks=assets.load("flame-landmarks")[0],
         mediapipe=optional("flame-mediapipe"),
         texture=maps,
         texture_space=spaces[0] if spaces else "none",
-        regions=optional("flame-masks"),
+        regions=_regions(optional("flame-masks") or {}),
     )
+    from instaface.face.openhead import OpenHead
+    from instaface.face.transfer import adopt
+
+    adopt(flame, OpenHead.load())
+    return flame
+
+
+def _regions(masks: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """FLAME's masks by our names: `left_ear` is our `ear_left`; the eyeballs are known anyway."""
+    out = {}
+    for name, vertices in masks.items():
+        side, _, part = name.partition("_")
+        if part != "eyeball":
+            out[f"{part}_{side}" if side in ("left", "right") else name] = vertices
+    return out
