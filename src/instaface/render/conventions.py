@@ -1,0 +1,113 @@
+"""How the normals, albedo and rendering of a face are coded for a network: our way, and that of published models.
+
+============  =========  ===================  ======================  ====================  ==========
+convention    normals    normals' background  albedo                  rendering             silhouette
+============  =========  ===================  ======================  ====================  ==========
+instaface     -1..1      0                    sRGB as -1..1           sRGB as -1..1         smooth
+diffusionrig  -1..1      0                    photo's values, 0..1    photo's values, 0..   hard
+arc2face      n/2 + 0.5  127/255              -                       -                     hard
+============  =========  ===================  ======================  ====================  ==========
+
+Axes are the same in all: x to the right edge of the picture, y up, z to the viewer. DiffusionRig (Ding et al. 2023) and
+Arc2Face's pose ControlNet (Papantoniou et al. 2024) take theirs from DECA's renderer: one triangle a pixel, no
+culling, vertex normals interpolated but not renormalised, background 0. Their albedo and light are in the photo's own
+values, not linear. CapHuman (Liang et al. 2024) feeds the same three maps of DECA; how it scales them we do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from instaface.errors import InstaFaceError
+from instaface.face import Camera, FaceParameters, MorphableModel
+from instaface.face.light import shade
+from instaface.render.maps import render_maps
+from instaface.render.rasterise import interpolate, rasterise
+
+ARC2FACE_BACKGROUND = 127
+
+
+def network_maps(
+    convention: str,
+    model: MorphableModel,
+    parameters: FaceParameters,
+    camera: Camera,
+    size: tuple[int, int] | None = None,
+) -> dict[str, Tensor]:
+    """The maps of one face as a network of a convention takes them.
+
+    Args:
+        convention: one of :data:`CONVENTIONS`.
+        model: the face model; DECA's conventions need FLAME.
+        parameters: batch of 1.
+        camera: of the picture.
+        size: (width, height), by default the camera's.
+
+    Returns:
+        ``normals`` and, but for arc2face, ``albedo`` and ``rendering``: (3, H, W) float32 each.
+
+    Raises:
+        InstaFaceError: an unknown convention, or one that the face model cannot serve.
+    """
+    if convention not in CONVENTIONS:
+        raise InstaFaceError(f"map convention {convention!r} is unknown; use one of {', '.join(CONVENTIONS)}")
+    if size is not None:
+        camera = camera.crop(0, 0, camera.width, camera.height, size)
+    return CONVENTIONS[convention](model, parameters, camera)
+
+
+def _instaface(model: MorphableModel, parameters: FaceParameters, camera: Camera) -> dict[str, Tensor]:
+    return render_maps(model, parameters, camera).for_network()
+
+
+def _diffusionrig(model: MorphableModel, parameters: FaceParameters, camera: Camera) -> dict[str, Tensor]:
+    """Normals raw, albedo in FLAME's texture space (DECA's codes put into it), albedo times unclamped shading."""
+    from instaface.face.deca import SH_CONSTANTS, display_light
+    from instaface.face.flame import FLAME
+
+    if not isinstance(model, FLAME) or model.texture_space != "flame":
+        raise InstaFaceError(
+            "maps as DiffusionRig's need FLAME with its texture: add generic_model.pkl and FLAME_texture.npz "
+            "with `instaface assets add` and use FLAME.load(texture='flame')"
+        )
+    normals, uv, covered = _deca_raster(model, parameters, camera)
+    grid = uv * torch.tensor([2.0, -2.0]) + torch.tensor([-1.0, 1.0])
+    texture = model.texture(parameters.albedo)
+    albedo = torch.nn.functional.grid_sample(texture, grid[None], align_corners=False)[0].movedim(0, -1)
+    light = display_light(parameters.light) * torch.tensor(SH_CONSTANTS)[:, None]
+    rendering = albedo * shade(normals[None], light)[0]
+    return {
+        "normals": normals.movedim(-1, 0),
+        "albedo": (albedo * covered).movedim(-1, 0),
+        "rendering": (rendering * covered).movedim(-1, 0),
+    }
+
+
+def _arc2face(model: MorphableModel, parameters: FaceParameters, camera: Camera) -> dict[str, Tensor]:
+    """Normals in whole 255ths."""
+    normals, _, covered = _deca_raster(model, parameters, camera)
+    values = ((normals / 2 + 0.5).clamp(0, 1) * 255).floor()
+    return {"normals": (torch.where(covered, values, float(ARC2FACE_BACKGROUND)) / 255).movedim(-1, 0)}
+
+
+def _deca_raster(model: MorphableModel, parameters: FaceParameters, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
+    """(H, W, 3) interpolated normals, (H, W, 2) texture coordinates, (H, W, 1) bool: what DECA's rasteriser gives."""
+    with torch.no_grad():
+        mesh = model.mesh(parameters)
+        points = camera.project(mesh.vertices[0]).numpy()
+        faces, uv_faces = (f.numpy().astype(np.int32) for f in (mesh.faces, mesh.uv_faces))
+        raster = rasterise(points, faces, camera.height, camera.width, cull="none")
+        normals = interpolate(raster, faces, mesh.normals()[0].numpy())
+        uv = interpolate(raster, uv_faces, mesh.uv.numpy())
+    return torch.from_numpy(normals), torch.from_numpy(uv), torch.from_numpy(raster.covered)[..., None]
+
+
+CONVENTIONS: dict[str, Callable[[MorphableModel, FaceParameters, Camera], dict[str, Tensor]]] = {
+    "instaface": _instaface,
+    "diffusionrig": _diffusionrig,
+    "arc2face": _arc2face,
+}
