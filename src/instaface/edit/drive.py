@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from instaface.errors import InstaFaceError
+from instaface.edit.edit import DRIVEN, parse_driven
 from instaface.face import FaceParameters
 
-PARTS = ("pose", "expression", "light", "gaze")
 
-
-def drive(parameters: FaceParameters, driver: FaceParameters, what: str | Iterable[str] = PARTS) -> FaceParameters:
+def drive(parameters: FaceParameters, driver: FaceParameters, what: str | Iterable[str] = DRIVEN) -> FaceParameters:
     """A face with some of its parameters taken from another one; identity and albedo are never taken.
 
     The pose is the head's absolute angles. The light keeps the brightness of the driven photo, measured by the mean
@@ -24,7 +22,7 @@ def drive(parameters: FaceParameters, driver: FaceParameters, what: str | Iterab
     Raises:
         InstaFaceError: ``what`` names something else.
     """
-    parts = parse_parts(what)
+    parts = parse_driven(what)
     changes = {}
     if "pose" in parts:
         changes["head"] = driver.head
@@ -36,15 +34,3 @@ def drive(parameters: FaceParameters, driver: FaceParameters, what: str | Iterab
         own, other = (p.light[:, :1].mean().clamp(min=1e-6) for p in (parameters, driver))
         changes["light"] = driver.light * (own / other)
     return parameters.replace(**changes)
-
-
-def parse_parts(what: str | Iterable[str]) -> tuple[str, ...]:
-    """Parts from text such as ``pose,light`` or from a list."""
-    parts = what.split(",") if isinstance(what, str) else what
-    parts = tuple(part.strip() for part in parts if part.strip())
-    for part in parts:
-        if part not in PARTS:
-            raise InstaFaceError(f"drive: unknown part {part!r}, allowed are {', '.join(PARTS)}")
-    if not parts:
-        raise InstaFaceError(f"drive: nothing to take, allowed are {', '.join(PARTS)}")
-    return parts

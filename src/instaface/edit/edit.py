@@ -15,6 +15,7 @@ from instaface.errors import InstaFaceError
 
 NEUTRAL = "neutral"
 CAMERA: Literal["camera"] = "camera"
+DRIVEN = ("pose", "expression", "light", "gaze")  # what can be taken from another face
 
 # Field: (lowest, highest, unit). The relative angles may go from one end of the absolute ones to the other.
 LIMITS: dict[str, tuple[float, float, str]] = {
@@ -219,6 +220,18 @@ def parse_gaze(value: tuple[float, float] | str | None) -> tuple[float, float] |
     if not isinstance(parts, (list, tuple)) or len(parts) != 2:
         raise InstaFaceError(f"gaze: {value!r} is not understood, allowed are two angles X,Y or camera")
     return _number("gaze x", parts[0], LIMITS["gaze x"]), _number("gaze y", parts[1], LIMITS["gaze y"])
+
+
+def parse_driven(what: str | Iterable[str]) -> tuple[str, ...]:
+    """Parts from text such as ``pose,light`` or from a list."""
+    parts = what.split(",") if isinstance(what, str) else what
+    parts = tuple(part.strip() for part in parts if part.strip())
+    for part in parts:
+        if part not in DRIVEN:
+            raise InstaFaceError(f"drive: unknown part {part!r}, allowed are {', '.join(DRIVEN)}")
+    if not parts:
+        raise InstaFaceError(f"drive: nothing to take, allowed are {', '.join(DRIVEN)}")
+    return parts
 
 
 def _combine(earlier: Mapping[str, float], later: Mapping[str, float], new_gaze: bool) -> dict[str, float]:

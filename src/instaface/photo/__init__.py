@@ -3,7 +3,7 @@
 from instaface.photo.composite import composite
 from instaface.photo.photo import JpegCoding, Photo
 from instaface.photo.read import MAX_MEGAPIXELS, READABLE_SUFFIXES, read_photo
-from instaface.photo.write import FORMATS, EditedPhoto, atomic_write, check_output, write_photo
+from instaface.photo.write import FORMATS, EditedPhoto, atomic_write, check_output, write_made, write_photo
 
 __all__ = [
     "FORMATS",
@@ -16,5 +16,6 @@ __all__ = [
     "check_output",
     "composite",
     "read_photo",
+    "write_made",
     "write_photo",
 ]

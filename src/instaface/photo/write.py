@@ -87,6 +87,25 @@ def write_photo(
     return path
 
 
+def write_made(
+    pixels: NDArray[np.uint8], path: str | Path, icc: bytes | None = None, source_type: str = metadata.HUMAN_EDITS
+) -> Path:
+    """Write a picture that was put together from edited photos, such as a contact sheet, and mark it as edited.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        path: where to; the suffix names the format.
+        icc: colour profile of the pixels, None for sRGB.
+        source_type: URI of the digital source type.
+    """
+    path = Path(path)
+    check_output(path)
+    data = _encode(Photo(pixels, icc=icc), pixels, FORMATS[path.suffix.lower()], metadata.mark_xmp(None, source_type))
+    with atomic_write(path) as file:
+        file.write(data)
+    return path
+
+
 def check_output(path: Path) -> None:
     """Raise the error that :func:`write_photo` would raise for this path's format, before any work is done."""
     if path.suffix.lower() not in FORMATS:

@@ -1,0 +1,5 @@
+"""``python -m instaface``."""
+
+from instaface.cli import main
+
+main()

@@ -1,0 +1,54 @@
+"""Where the command line writes: results to standard output, progress and errors to standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from instaface.errors import InstaFaceError
+
+if TYPE_CHECKING:
+    from instaface.editor import Editor
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal that something takes its time."""
+    with err.status(what):
+        yield
+
+
+@cache
+def editor() -> Editor:
+    """The editor of this process; loading it takes a moment."""
+    with working("Loading the face model"):
+        from instaface.editor import Editor
+
+        return Editor()
+
+
+@contextmanager
+def about(photo: Path) -> Iterator[None]:
+    """Say in an error which photo it is about."""
+    try:
+        yield
+    except InstaFaceError as error:
+        message = str(error)
+        raise InstaFaceError(message if message.startswith(str(photo)) else f"{photo}: {message}") from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make an output folder where there is none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InstaFaceError(f"{folder} cannot be used as a folder ({reason}): choose another") from None

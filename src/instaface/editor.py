@@ -1,0 +1,226 @@
+"""The one call that command line, Python and web app all make."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instaface.draft import Scene, draft, take_apart
+from instaface.edit import DRIVEN, Edit
+from instaface.edit.apply import apply, sequence
+from instaface.edit.drive import drive
+from instaface.errors import InstaFaceError
+from instaface.face import FaceParameters, MorphableModel, OpenHead
+from instaface.photo import EditedPhoto, Photo, composite, read_photo
+from instaface.render import Maps, render_maps
+from instaface.track import TrackedFace, track
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+RENDERERS = ("geometric",)
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """An edited face.
+
+    Attributes:
+        image: the whole photo with the edit in it; ``image.save(path)``, ``image.pixels``.
+        face: the face before the edit.
+        parameters: its parameters after the edit.
+        draft: (H, W, 3) uint8, the geometric edit of the face's frame.
+        appearance: (H, W, 3) uint8, the same with mid-grey where the camera never saw what is shown.
+        coverage: (H, W) float32: 1 seen in the photo, 0.5 mirrored from the face's other half, 0 invented.
+        mask: (H, W) float32 0..1: 0 where the photo's own pixels stay.
+        renderer: name of the renderer.
+        seed: seed of its random numbers; the geometric renderer has none.
+        timings: seconds by step.
+    """
+
+    image: EditedPhoto
+    face: TrackedFace
+    parameters: FaceParameters
+    draft: NDArray[np.uint8]
+    appearance: NDArray[np.uint8]
+    coverage: NDArray[np.float32]
+    mask: NDArray[np.float32]
+    model: MorphableModel = field(repr=False)
+    renderer: str = RENDERERS[0]
+    seed: int = 0
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def maps(self) -> Maps:
+        """Normals, albedo, shading, ... of the edited face over its frame; rendered when first asked for."""
+        return render_maps(self.model, self.parameters, self.face.frame_camera)
+
+
+class Editor:
+    """Finds faces in photos and edits them.
+
+    >>> editor = Editor()
+    >>> face = editor.track("photo.jpg")[0]
+    >>> result = editor.edit(face, Edit(yaw=20, expression="smile", light="left"))
+    >>> result.image.save("out.png")
+
+    A face is taken apart once and then edited any number of times: edits of one face after another are quick.
+    """
+
+    def __init__(self) -> None:
+        self.model: MorphableModel = OpenHead.load()
+        self._scene: tuple[TrackedFace, Scene] | None = None
+
+    def track(self, photo: str | Path | bytes | Image.Image | NDArray[Any] | Photo) -> list[TrackedFace]:
+        """All faces of a photo, the largest first; an empty list where there is none.
+
+        Raises:
+            InstaFaceError: the photo cannot be read, see :func:`instaface.photo.read_photo`.
+        """
+        return track(read_photo(photo))
+
+    def apply(
+        self, face: TrackedFace, edit: Edit, driver: TrackedFace | None = None, drive_what: str | Iterable[str] = DRIVEN
+    ) -> FaceParameters:
+        """The face's parameters after taking those of ``driver`` and then the edit."""
+        parameters = face.parameters
+        if driver is not None:
+            parameters = drive(parameters, driver.parameters, drive_what)
+        return apply(edit, parameters, self.model)
+
+    def edit(
+        self,
+        face: TrackedFace,
+        edit: Edit | FaceParameters,
+        *,
+        driver: TrackedFace | None = None,
+        drive_what: str | Iterable[str] = DRIVEN,
+        renderer: str = RENDERERS[0],
+        seed: int = 0,
+    ) -> EditResult:
+        """Edit one face.
+
+        Args:
+            face: from :meth:`track`.
+            edit: what to change, or the finished parameters.
+            driver: another face, some of whose parameters are taken before the edit is applied.
+            drive_what: what is taken: any of "pose", "expression", "light", "gaze".
+            renderer: "geometric".
+            seed: of the renderer's random numbers.
+
+        Raises:
+            InstaFaceError: the renderer is unknown or the edit is not possible.
+        """
+        if renderer not in RENDERERS:
+            raise InstaFaceError(f"renderer: unknown name {renderer!r}, allowed are {', '.join(RENDERERS)}")
+        clock = _Clock()
+        parameters = self.apply(face, edit, driver, drive_what) if isinstance(edit, Edit) else edit
+        clock.lap("apply")
+        if _equal(parameters, face.parameters):
+            return self._unedited(face, renderer, seed, clock.laps)
+        scene = self._take_apart(face)
+        clock.lap("take apart")
+        drawn = draft(scene, parameters, self.model)
+        clock.lap("draft")
+        pixels = composite(face.photo.pixels, drawn.pixels, drawn.mask, face.frame.x, face.frame.y)
+        clock.lap("composite")
+        return EditResult(
+            image=EditedPhoto(pixels, face.photo),
+            face=face,
+            parameters=parameters,
+            draft=drawn.pixels,
+            appearance=drawn.appearance,
+            coverage=drawn.coverage,
+            mask=drawn.mask,
+            model=self.model,
+            renderer=renderer,
+            seed=seed,
+            timings=clock.laps,
+        )
+
+    def edit_all(self, faces: Sequence[TrackedFace], edit: Edit, **options: Any) -> list[EditResult]:
+        """Edit several faces of one photo; the last result's image shows all edits.
+
+        Args:
+            faces: from :meth:`track`, of one photo.
+            edit: what to change in each of them.
+            options: as for :meth:`edit`.
+        """
+        if not faces:
+            raise InstaFaceError("no face to edit: track a photo with a face in it")
+        original, results = faces[0].photo, []
+        pixels = original.pixels
+        for face in faces:
+            face = replace(face, photo=replace(face.photo, pixels=pixels))
+            result = self.edit(face, edit, **options)
+            pixels = result.image.pixels
+            results.append(replace(result, image=EditedPhoto(pixels, original)))
+        return results
+
+    def sequence(self, face: TrackedFace, a: Edit, b: Edit, n: int, **options: Any) -> list[EditResult]:
+        """``n`` edits in equal steps from ``a`` to ``b``, both included."""
+        steps = sequence(self.apply(face, a), self.apply(face, b), n)
+        return [self.edit(face, parameters, **options) for parameters in steps]
+
+    def _take_apart(self, face: TrackedFace) -> Scene:
+        if self._scene is None or self._scene[0] is not face:
+            self._scene = (face, take_apart(face, self.model))
+        return self._scene[1]
+
+    def _unedited(self, face: TrackedFace, renderer: str, seed: int, timings: dict[str, float]) -> EditResult:
+        """The input itself: nothing is rendered, nothing is touched."""
+        shape = (face.frame.height, face.frame.width)
+        return EditResult(
+            image=EditedPhoto(face.photo.pixels, face.photo),
+            face=face,
+            parameters=face.parameters,
+            draft=face.frame_pixels,
+            appearance=face.frame_pixels,
+            coverage=np.ones(shape, np.float32),
+            mask=np.zeros(shape, np.float32),
+            model=self.model,
+            renderer=renderer,
+            seed=seed,
+            timings=timings,
+        )
+
+
+def choose(faces: Sequence[TrackedFace], which: str) -> list[TrackedFace]:
+    """Faces of a photo by what users write: ``largest``, ``all``, or an index counted from 0.
+
+    Raises:
+        InstaFaceError: there is no such face, or ``which`` is none of these.
+    """
+    if not faces:
+        raise InstaFaceError("no face found: use a photo that shows a face from the front or half from the side")
+    if which == "all":
+        return list(faces)
+    if which == "largest":
+        return [faces[0]]
+    if not which.isdecimal():
+        raise InstaFaceError(f"face: {which!r} is not understood, allowed are largest, all or an index from 0")
+    if int(which) >= len(faces):
+        found = "the one face is 0" if len(faces) == 1 else f"the {len(faces)} faces are 0 to {len(faces) - 1}"
+        raise InstaFaceError(f"face: there is no face {which}, {found}")
+    return [faces[int(which)]]
+
+
+def _equal(a: FaceParameters, b: FaceParameters) -> bool:
+    return all((getattr(a, name) == getattr(b, name)).all() for name in ("head", "expression", "gaze", "light", "jaw"))
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name], self._last = now - self._last, now

@@ -1,0 +1,77 @@
+"""Imports run one way, and importing loads nothing heavy."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "instaface"
+ALL = "*"
+
+# Room: the rooms that it may import. Every room may import the errors.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "assets": set(),
+    "photo": set(),
+    "face": {"assets"},
+    "render": {"face"},
+    "recognise": {"assets", "photo"},
+    "track": {"assets", "photo", "face", "render"},
+    "edit": {"face", "track"},
+    "draft": {"photo", "face", "render", "track", "edit"},
+    "diffusion": {"assets", "photo", "face", "render", "recognise", "track", "edit", "draft"},
+    "editor": {"assets", "photo", "face", "render", "recognise", "track", "edit", "draft", "diffusion"},
+    "training": {ALL},
+    "evaluation": {ALL},
+    "cli": {ALL},
+    "app": {ALL},
+    "__init__": {ALL},
+    "__main__": {"cli"},
+}
+# What even a room that may import all may not.
+NEVER = {"training": {"evaluation", "cli", "app"}, "evaluation": {"training", "cli", "app"}, "cli": {"app"}}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms that a module imports, anywhere in it."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import"
+            names = [node.module or ""]
+            if node.module == "instaface":
+                names = [f"instaface.{alias.name}" for alias in node.names]
+        else:
+            continue
+        rooms |= {name.split(".")[1] for name in names if name.startswith("instaface.")}
+    return rooms - {"__version__"}
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_run_one_way(path):
+    room = room_of(path)
+    assert room in MAY_IMPORT, f"a new room: say in this table what {room} may import"
+    allowed = MAY_IMPORT[room] | {room, "errors"}
+    for other in imported_rooms(path):
+        assert (ALL in allowed or other in allowed) and other not in NEVER.get(room, set()), f"{room} imports {other}"
+
+
+HEAVY = {"torch", "numba", "mediapipe", "cv2", "scipy", "skimage", "PIL", "diffusers", "transformers", "pydantic"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "allowed"),
+    [("import instaface", set()), ("from instaface import Edit; Edit(yaw=3)", set())],
+)
+def test_importing_loads_nothing_heavy(statement, allowed):
+    code = f"import sys; sys.path.insert(0, {str(SOURCE.parent)!r}); {statement}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not (HEAVY - allowed) & set(loaded)
