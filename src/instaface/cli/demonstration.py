@@ -28,12 +28,7 @@ TILE = 384  # pixels
 
 def run(folder: Path) -> None:
     """Edit the photo of an astronaut that scikit-image carries (NASA, public domain)."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InstaFaceError(
-            f"{folder} cannot be used as a folder ({error.strerror}): choose another with -o"
-        ) from None
+    console.make_folder(folder)
     steps: dict[str, float] = {}
     clock = time.perf_counter()
 

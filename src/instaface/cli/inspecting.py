@@ -23,15 +23,11 @@ def run(path: Path, as_json: bool, draw: Path | None) -> None:
         check_output(draw)
     photo = read_photo(path)
     editor = console.editor()
-    with console.working("Finding faces"):
-        faces = editor.track(photo)
-    if not faces:
-        raise InstaFaceError(
-            f"{path}: no face found: use a photo that shows a face from the front or half from the side"
-        )
-
     from instaface.cli.report import describe_face
+    from instaface.editor import choose
 
+    with console.about(path), console.working("Finding faces"):
+        faces = choose(editor.track(photo), "all")
     described = [describe_face(face, editor.model) for face in faces]
     if as_json:
         print(json.dumps({"photo": str(path), **_photo(photo), "faces": described}, indent=2))
