@@ -127,7 +127,7 @@ class Editor:
             return self._unedited(face, renderer, seed, clock.laps)
         scene = self._take_apart(face)
         clock.lap("take apart")
-        drawn = draft(scene, parameters, self.model)
+        drawn = draft(face, parameters, self.model, scene)
         clock.lap("draft")
         pixels = composite(face.photo.pixels, drawn.pixels, drawn.mask, face.frame.x, face.frame.y)
         clock.lap("composite")

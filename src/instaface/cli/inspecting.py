@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich.table import Table
 
 from instaface.cli import console
 from instaface.photo import check_output, read_photo, write_made
@@ -32,7 +31,8 @@ def run(path: Path, as_json: bool, draw: Path | None) -> None:
     if as_json:
         print(json.dumps({"photo": str(path), **_photo(photo), "faces": described}, indent=2))
     else:
-        console.out.print(_table(path, photo, described))
+        for line in _lines(path, photo, described):
+            console.out.print(line, markup=False)
     if draw:
         from instaface.cli.pictures import draw_faces
 
@@ -43,23 +43,16 @@ def _photo(photo: Photo) -> dict[str, Any]:
     return {"width": photo.width, "height": photo.height, "focal_from_exif": photo.focal}
 
 
-def _table(path: Path, photo: Photo, faces: list[dict[str, Any]]) -> Table:
-    focal = f"focal length {photo.focal:.0f} px from EXIF" if photo.focal else "focal length assumed"
-    table = Table(title=f"{path.name}: {photo.width} x {photo.height}, {focal}", title_justify="left")
-    for column in ("face", "size", "yaw", "pitch", "roll", "gaze", "expression", "light from", "fit error"):
-        table.add_column(column, justify="left" if column == "expression" else "right")
+def _lines(path: Path, photo: Photo, faces: list[dict[str, Any]]) -> Iterator[str]:
+    focal = f"focal length {photo.focal:.0f} px from EXIF" if photo.focal else "focal length not in EXIF, assumed"
+    yield f"{path.name}: {photo.width} x {photo.height}, {focal}, {len(faces)} face{'s' * (len(faces) > 1)}"
     for face in faces:
         x0, y0, x1, y1 = face["box"]
-        strongest = sorted(face["expression"].items(), key=lambda item: -item[1])[:SHOWN_WEIGHTS]
         gaze = [sum(pair) / 2 for pair in zip(face["gaze"]["left"], face["gaze"]["right"], strict=True)]
-        light = face["light"]
-        table.add_row(
-            str(face["index"]),
-            f"{x1 - x0:.0f} x {y1 - y0:.0f}",
-            *(f"{face['head'][name]:+.0f}" for name in ("yaw", "pitch", "roll")),
-            f"{gaze[0]:+.0f}, {gaze[1]:+.0f}",
-            ", ".join(f"{name} {weight:.2f}" for name, weight in strongest),
-            f"{light['azimuth']:+.0f}, {light['elevation']:+.0f}",
-            f"{face['fit_error_percent']:.1f} %",
-        )
-    return table
+        light, strongest = face["light"], sorted(face["expression"].items(), key=lambda item: -item[1])
+        yield f"face {face['index']}: {x1 - x0:.0f} x {y1 - y0:.0f} at ({x0:.0f}, {y0:.0f})"
+        yield "  head        " + "  ".join(f"{name} {angle:+.0f}" for name, angle in face["head"].items())
+        yield f"  gaze        {gaze[0]:+.0f}, {gaze[1]:+.0f}"
+        yield f"  light       from azimuth {light['azimuth']:+.0f}, elevation {light['elevation']:+.0f}"
+        yield "  expression  " + ", ".join(f"{name} {weight:.2f}" for name, weight in strongest[:SHOWN_WEIGHTS])
+        yield f"  fit error   {face['fit_error_percent']:.1f} % of the distance between the eyes"
