@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 from rich.table import Table
 
 from instaface.cli import console
@@ -52,13 +53,14 @@ def run(folder: Path) -> None:
         face = editor.track(photo)[0]
     lap("find and fit the face")
     # 3. Edit.
-    tiles = [("original", photo.pixels)]
+    part = np.s_[face.frame.y : face.frame.y + face.frame.height, face.frame.x : face.frame.x + face.frame.width]
+    tiles = [("original", photo.pixels[part])]
     for k, (name, edit) in enumerate(EDITS.items(), 1):
         with console.working(f"Editing: {name}"):
             result = editor.edit(face, edit)
         lap(f"edit: {name}")
         written.append(result.image.save(folder / f"{k}-{name.replace(', ', '-').replace(' ', '-')}.png"))
-        tiles.append((name, result.image.pixels))
+        tiles.append((name, result.image.pixels[part]))
         lap("write the pictures")
     # 4. One sheet of all.
     rows = [tiles[k : k + COLUMNS] for k in range(0, len(tiles), COLUMNS)]

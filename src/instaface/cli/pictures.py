@@ -59,15 +59,21 @@ def write_gif(frames: Sequence[Pixels], path: Path, fps: float) -> None:
         images[0].save(file, "GIF", comment=f"edited: {HUMAN_EDITS}".encode(), **options)
 
 
+def find_ffmpeg(path: Path) -> str:
+    """The ffmpeg on the PATH, which is to write ``path``."""
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        raise InstaFaceError(f"{path} cannot be written: MP4 needs ffmpeg on the PATH, install it or write a .gif")
+    return ffmpeg
+
+
 def write_mp4(frames: Sequence[Pixels], path: Path, fps: float) -> None:
     """H.264 by the ffmpeg that is on the PATH.
 
     Raises:
         InstaFaceError: there is no ffmpeg, or it fails.
     """
-    ffmpeg = shutil.which("ffmpeg")
-    if ffmpeg is None:
-        raise InstaFaceError(f"{path} cannot be written: MP4 needs ffmpeg on the PATH, install it or write a .gif")
+    ffmpeg = find_ffmpeg(path)
     height, width = frames[0].shape[:2]
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
     even = "crop=trunc(iw/2)*2:trunc(ih/2)*2"  # what the pixel format below needs

@@ -21,12 +21,15 @@ ANIMATIONS = (".gif", ".mp4")
 
 def run(path: Path, output: Path, edits: list[Edit], which: str, renderer: str, seed: int, fps: float) -> None:
     """Edit one photo many times and write a strip, an animation, or everything into a folder."""
+    from instaface.cli.pictures import find_ffmpeg
     from instaface.editor import choose
 
     suffix = output.suffix.lower()
     if suffix and not output.is_dir() and suffix not in (*FORMATS, *ANIMATIONS):
         known = " ".join([*FORMATS, *ANIMATIONS])
         raise InstaFaceError(f"{output} cannot be written: unknown output format {suffix!r}, use one of {known}")
+    if suffix == ".mp4" and not output.is_dir():
+        find_ffmpeg(output)
     photo = read_photo(path)
     editor = console.editor()
     with console.about(path), console.working("Finding the face"):

@@ -64,13 +64,13 @@ EXPRESSIONS = MappingProxyType(
 LIGHTS = MappingProxyType(
     {
         "front": {"azimuth": 0.0, "elevation": 10.0, "strength": 1.0, "ambient": 0.3},
-        "left": {"azimuth": -65.0, "elevation": 15.0, "strength": 1.0, "ambient": 0.25},
-        "right": {"azimuth": 65.0, "elevation": 15.0, "strength": 1.0, "ambient": 0.25},
-        "top": {"azimuth": 0.0, "elevation": 65.0, "strength": 1.0, "ambient": 0.25},
-        "bottom": {"azimuth": 0.0, "elevation": -55.0, "strength": 1.0, "ambient": 0.25},
+        "left": {"azimuth": -65.0, "elevation": 15.0, "strength": 1.4, "ambient": 0.25},
+        "right": {"azimuth": 65.0, "elevation": 15.0, "strength": 1.4, "ambient": 0.25},
+        "top": {"azimuth": 0.0, "elevation": 65.0, "strength": 1.4, "ambient": 0.25},
+        "bottom": {"azimuth": 0.0, "elevation": -55.0, "strength": 1.4, "ambient": 0.25},
         "soft": {"azimuth": 0.0, "elevation": 25.0, "strength": 1.0, "ambient": 0.75},
-        "rembrandt": {"azimuth": -45.0, "elevation": 40.0, "strength": 1.1, "ambient": 0.2},
-        "split": {"azimuth": 90.0, "elevation": 0.0, "strength": 1.2, "ambient": 0.15},
+        "rembrandt": {"azimuth": -45.0, "elevation": 40.0, "strength": 1.4, "ambient": 0.2},
+        "split": {"azimuth": 90.0, "elevation": 0.0, "strength": 1.6, "ambient": 0.15},
         "rim": {"azimuth": 125.0, "elevation": 25.0, "strength": 1.6, "ambient": 0.35},
         "back": {"azimuth": 180.0, "elevation": 35.0, "strength": 1.5, "ambient": 0.45},
     }
