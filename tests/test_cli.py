@@ -16,8 +16,6 @@ from instaface.errors import InstaFaceError
 from instaface.photo import read_photo
 from instaface.photo.metadata import HUMAN_EDITS, digital_source_type
 
-pytest.importorskip("instaface.draft", reason="the draft is still to come")
-
 
 @pytest.fixture
 def run(monkeypatch, capsys):

@@ -5,8 +5,6 @@ import pytest
 import torch
 from skimage.data import astronaut
 
-pytest.importorskip("instaface.draft", reason="the draft is still to come")
-
 from instaface import Edit, Editor
 from instaface.editor import choose
 from instaface.errors import InstaFaceError

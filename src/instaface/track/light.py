@@ -137,6 +137,10 @@ def _albedo_parts(model: OpenHead) -> tuple[torch.Tensor, torch.Tensor]:
     return textures[0], (textures[1:] - textures[0]) / step
 
 
+def _no_skin() -> tuple[Floats, Floats, Floats, Floats]:
+    return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 0, 3))
+
+
 def _skin(
     model: OpenHead, parameters: FaceParameters, camera: Camera, pixels: NDArray[np.uint8], free: NDArray[np.float32]
 ) -> tuple[Floats, Floats, Floats, Floats]:
@@ -155,7 +159,7 @@ def _skin(
     x0, y0 = np.maximum(np.floor(face.min(0)).astype(int), 0)
     x1, y1 = np.minimum(np.ceil(face.max(0)).astype(int), (width, height))
     if x1 - x0 < 4 or y1 - y0 < 4:
-        return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 0, 3))
+        return _no_skin()
     scale = min(1.0, SIZE / max(x1 - x0, y1 - y0))
     size = (max(2, round((x1 - x0) * scale)), max(2, round((y1 - y0) * scale)))
     part = linear_from_pixels(cv2.resize(pixels[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA))
@@ -171,6 +175,8 @@ def _skin(
     normals = seen[..., :3]
     use = raster.covered & (seen[..., 3] > 0.99) & (uncovered > 0.9) & (normals[..., 2] > 0.25)
     use &= (part.max(-1) < 0.97) & (part.max(-1) > 0.002)
+    if not use.any():
+        return _no_skin()
     # 3. Albedo there.
     at = torch.from_numpy(uv[use])[None]
     mean, change = _albedo_parts(model)
