@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+N_LANDMARKS = 478
 STEPS = 12  # Gauss-Newton steps at most
 IDENTITY_LIMIT = 3.0  # standard deviations
 NOISE = 0.012  # of a landmark, in inter-ocular distances
@@ -52,6 +54,7 @@ class Basis:
         neck: (3,) the joint that the head turns about.
         eye: (L,) int: 0 on the left eyeball, 1 on the right one, else -1.
         eye_centre: (2, 3).
+        usual: (K,) modes of the mean face of photos, the middle of the prior.
     """
 
     mean: Floats
@@ -66,10 +69,40 @@ class Basis:
     neck: Floats
     eye: NDArray[np.int64]
     eye_centre: Floats
+    usual: Floats
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How landmarks found in photos differ from the same points of the model (``tools/calibrate_landmarks.py``).
+
+    Attributes:
+        offset: (L, 3) centimetres in model space from the model's point to where the landmark network sees it.
+        identity: (I,) the mean face of photos, standard deviations.
+    """
+
+    offset: Floats
+    identity: Floats
+
+    @classmethod
+    def none(cls, model: OpenHead) -> Calibration:
+        """Landmarks lie where the model has them, and the mean face is the model's."""
+        return cls(np.zeros((N_LANDMARKS, 3)), np.zeros(model.n_identity))
+
+    @classmethod
+    def load(cls, model: OpenHead) -> Calibration:
+        """What ships for a model."""
+        with np.load(Path(__file__).parents[1] / "assets" / f"landmarks_{model.name}.npz") as stored:
+            return cls(stored["offset"].astype(np.float64), stored["identity"].astype(np.float64))
 
 
 @functools.cache
-def landmark_basis(model: OpenHead, keep: float = 0.9999) -> Basis:
+def landmark_basis(model: OpenHead) -> Basis:
+    """The MediaPipe landmarks of a model as they are found in photos."""
+    return reduced_basis(model, Calibration.load(model))
+
+
+def reduced_basis(model: OpenHead, calibration: Calibration, keep: float = 0.9999) -> Basis:
     """The MediaPipe landmarks of a model, reduced to the modes that hold the share ``keep`` of their variance."""
     from instaface.face.openhead import LOOK, MAX_GAZE
 
@@ -80,7 +113,7 @@ def landmark_basis(model: OpenHead, keep: float = 0.9999) -> Basis:
     modes = u[:, : int(np.searchsorted(np.cumsum(s**2) / (s**2).sum(), keep)) + 1].T
     look = np.array([[[expression[names.index(n)] for n in eye[i : i + 2]] for i in (0, 2)] for eye in LOOK])
     return Basis(
-        mean=full.mean.astype(np.float64),
+        mean=full.mean.astype(np.float64) + calibration.offset,
         modes=modes,
         mode_shapes=np.tensordot(modes, identity, 1),
         mode_eyes=np.tensordot(modes, full.eye_centre_identity.astype(np.float64), 1),
@@ -92,6 +125,7 @@ def landmark_basis(model: OpenHead, keep: float = 0.9999) -> Basis:
         neck=full.neck_joint.astype(np.float64),
         eye=full.eye,
         eye_centre=full.eye_centre.astype(np.float64),
+        usual=modes @ calibration.identity,
     )
 
 
@@ -142,7 +176,7 @@ class _State:
         self.basis = basis
         self.angles, self.translation = angles, translation
         self.gaze = np.zeros((2, 2))  # radians
-        self.modes = np.zeros(len(basis.modes))
+        self.modes = basis.usual.copy()
         self.expression = np.zeros(len(basis.expression))
 
     def moved(self, step: Floats) -> _State:
@@ -288,7 +322,7 @@ class _Prior:
         self.hessian = hessian
 
     def vector(self, state: _State) -> Floats:
-        return np.concatenate([np.zeros(6), state.gaze.ravel(), state.modes, state.expression])
+        return np.concatenate([np.zeros(6), state.gaze.ravel(), state.modes - state.basis.usual, state.expression])
 
     def gradient(self, state: _State) -> Floats:
         out = self.hessian @ self.vector(state)
