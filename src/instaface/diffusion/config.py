@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.modeling_utils import ModelMixin
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
@@ -16,7 +17,7 @@ from instaface.diffusion.fusion import ALL_MAPS, FusionController
 from instaface.diffusion.guidance import GuidanceNetwork
 from instaface.diffusion.identity import IdentityPreserver
 
-AUTOENCODERS: dict[str, type[nn.Module]] = {"Autoencoder": Autoencoder, "AutoencoderKL": AutoencoderKL}
+AUTOENCODERS: dict[str, type[ModelMixin]] = {"Autoencoder": Autoencoder, "AutoencoderKL": AutoencoderKL}
 
 
 class ModelConfig(BaseModel):
@@ -87,7 +88,7 @@ class ModelConfig(BaseModel):
 class Networks:
     """All parts of a model, under the names that the pipeline gives them."""
 
-    vae: nn.Module
+    vae: ModelMixin
     unet: UNet2DConditionModel
     guidance_network: GuidanceNetwork
     fusion_controller: FusionController
@@ -95,7 +96,7 @@ class Networks:
     image_encoder: CLIPVisionModel
     scheduler: DDIMScheduler
 
-    def modules(self) -> dict[str, nn.Module]:
+    def modules(self) -> dict[str, Any]:
         """The networks by name."""
         return {name: part for name, part in vars(self).items() if isinstance(part, nn.Module)}
 

@@ -1,0 +1,87 @@
+"""The commands ``train`` and ``init``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from instaface.errors import InstaFaceError
+
+STAGES = ("autoencoder", "1", "2")
+
+Config = Annotated[Path, typer.Option(metavar="FILE.yaml", help="The model and its stages.", show_default=False)]
+
+
+def train(
+    stage: Annotated[str, typer.Option(help="[b]autoencoder[/b], [b]1[/b] (control) or [b]2[/b] (identity).")],
+    config: Config,
+    data: Annotated[Path, typer.Option(help="Photos (autoencoder), or a dataset that [b]instaface prepare[/b] made.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="RUN", help="Folder of the run.")],
+    init: Annotated[Path | None, typer.Option(metavar="MODEL", help="Start from this model's weights.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show options and sizes, and train nothing.")] = False,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Replace an option: [b]stage1.batch=8[/b]. Repeatable."),
+    ] = None,
+) -> None:
+    """Train one stage on the hardware at hand.
+
+    With several GPUs or machines: [b]accelerate launch -m instaface train ...[/b]
+
+    [b]Examples[/b]
+
+    instaface train --stage autoencoder --config configs/mini.yaml --data photos/ -o runs/autoencoder
+
+    instaface train --stage 1 --config configs/mini.yaml --data dataset/ -o runs/1 --init runs/autoencoder/model
+    """
+    if stage not in STAGES:
+        raise InstaFaceError(f"--stage {stage!r} is unknown, allowed are {', '.join(STAGES)}")
+    from instaface.training.config import load_config
+    from instaface.training.loop import train as run
+    from instaface.training.sources import sources
+
+    options_of_run = load_config(config, _changes(options or []))
+    training, validation = sources(stage, options_of_run, data)  # type: ignore[arg-type]
+    folder = run(options_of_run, stage, training, validation, output, init, resume, dry_run)  # type: ignore[arg-type]
+    if not dry_run:
+        typer.echo(folder)
+
+
+def init(
+    base: Annotated[str, typer.Option(help="Stable Diffusion 1.5: a folder or a hub id.")],
+    vision: Annotated[str, typer.Option(help="CLIP ViT-L/14: a folder or a hub id.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Folder of the new model.")],
+    face: Annotated[
+        str, typer.Option(help="Recogniser of the face tokens: [b]arcface[/b] or [b]dlib[/b].")
+    ] = "arcface",
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Take maps and fusion from this config.")
+    ] = None,
+) -> None:
+    """Build the full-size model from published weights.
+
+    The Guidance Network starts as a copy of the diffusion network and changes nothing until it is trained.
+
+    [b]Example[/b]
+
+    instaface init --base stable-diffusion-v1-5 --vision clip-vit-large-patch14 -o models/full
+    """
+    from instaface.training.init import init_model
+
+    typer.echo(init_model(base, vision, face, output, config))
+
+
+def _changes(options: list[str]) -> dict[str, object]:
+    """``a.b=3`` to {"a.b": 3}; values are YAML."""
+    import yaml
+
+    changes: dict[str, object] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals or not name:
+            raise InstaFaceError(f"--set {option!r}: write NAME=VALUE")
+        changes[name] = yaml.safe_load(value)
+    return changes

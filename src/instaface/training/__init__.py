@@ -1,0 +1,1 @@
+"""Dataset, pairs, stages, losses, loop, personalisation."""

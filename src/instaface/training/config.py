@@ -1,0 +1,171 @@
+"""Options of a training run: read from YAML, checked, unknown ones refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from instaface.diffusion.config import ModelConfig
+from instaface.errors import InstaFaceError
+
+StageName = Literal["autoencoder", "1", "2"]
+
+
+class Options(BaseModel):
+    """A group of options that refuses names it does not know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class StageConfig(Options):
+    """What every stage needs to be told.
+
+    Attributes:
+        steps: updates of the weights.
+        batch: pictures for one update, over all processes.
+        micro_batch: pictures that one process holds at once; ``batch`` is reached by accumulating gradients.
+        learning_rate: of AdamW, after the warm-up.
+        warmup_steps: updates over which the learning rate rises from 0.
+        schedule: what it does after that.
+        weight_decay: of AdamW.
+        max_grad_norm: gradients are scaled down to this norm.
+        ema_decay: of the moving average of the weights, which is what a run exports.
+        mixed_precision: arithmetic of the networks.
+        gradient_checkpointing: trade time for memory in the U-Nets.
+        checkpoint_steps: updates between two checkpoints.
+        keep: how many checkpoints stay, not counting the best model.
+        validation_steps: updates between two validations.
+        validation_samples: how many samples a validation looks at.
+        sheet: how many validation edits are drawn at each validation.
+        workers: processes that prepare data, for each process that trains; 0 for none.
+        seed: of everything random.
+    """
+
+    steps: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    micro_batch: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(0, ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    gradient_checkpointing: bool = False
+    checkpoint_steps: int = Field(1000, ge=1)
+    keep: int = Field(2, ge=1)
+    validation_steps: int = Field(1000, ge=1)
+    validation_samples: int = Field(16, ge=1)
+    sheet: int = Field(4, ge=0)
+    workers: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0)
+
+
+class AutoencoderStageConfig(StageConfig):
+    """The image autoencoder learns to reconstruct.
+
+    Attributes:
+        crop: side in pixels of the squares that it learns from.
+        synthetic: share of the samples that look like maps rather than like photos.
+        laplacian_weight: weight of the error of the picture's Laplacian against that of the picture.
+        latent_noise: deviation of the noise added to the latent, so that close codes mean close pictures.
+    """
+
+    crop: int = Field(256, ge=16, multiple_of=16)
+    synthetic: float = Field(0.15, ge=0, le=1)
+    laplacian_weight: float = Field(0.05, ge=0)
+    latent_noise: float = Field(0.0, ge=0)
+
+
+class DiffusionStageConfig(StageConfig):
+    """The networks learn to denoise under maps and tokens.
+
+    Attributes:
+        snr_gamma: of the min-SNR weighting (Hang et al. 2023), or None for equal weights.
+        timesteps: the range of noise levels that is trained; one number twice makes a one-step model.
+        drop_map: probability that a map is left out, for each of them.
+        drop_maps: probability that all are.
+        drop_identity: probability that the identity tokens are.
+        train_vision: whether the vision encoder learns along (it stays frozen where it came pre-trained).
+        identity_weight: weight of the identity loss on the predicted clean picture; 0 for none.
+        recogniser: folder of the differentiable recogniser of that loss, or None.
+    """
+
+    snr_gamma: float | None = 5.0
+    timesteps: tuple[int, int] = (0, 999)
+    drop_map: float = Field(0.1, ge=0, le=1)
+    drop_maps: float = Field(0.1, ge=0, le=1)
+    drop_identity: float = Field(0.1, ge=0, le=1)
+    train_vision: bool = False
+    identity_weight: float = Field(0.0, ge=0)
+    recogniser: Path | None = None
+
+
+class PersonalizeConfig(DiffusionStageConfig):
+    """A small adapter learns one person.
+
+    Attributes:
+        rank: of the LoRA matrices.
+        prior_weight: weight of staying what the model was where the identity tokens are dropped.
+    """
+
+    rank: int = Field(8, ge=1)
+    prior_weight: float = Field(0.5, ge=0)
+
+
+class TrainingConfig(Options):
+    """One file: the model, and how each stage trains it."""
+
+    model: ModelConfig
+    autoencoder: AutoencoderStageConfig | None = None
+    stage1: DiffusionStageConfig | None = None
+    stage2: DiffusionStageConfig | None = None
+    personalize: PersonalizeConfig | None = None
+
+    def stage(self, name: StageName) -> StageConfig:
+        """Options of a stage. Raises InstaFaceError where the file has none for it."""
+        key = name if name == "autoencoder" else f"stage{name}"
+        options = getattr(self, key)
+        if options is None:
+            raise InstaFaceError(f"the config has no section {key!r}: add it to train stage {name}")
+        return options
+
+
+def load_config(path: Path, changes: dict[str, Any] | None = None) -> TrainingConfig:
+    """Reads a config file.
+
+    Args:
+        path: YAML file.
+        changes: values that replace the file's, by dotted name: ``{"stage1.steps": 10}``.
+
+    Raises:
+        InstaFaceError: the file is not there or not YAML, or an option is unknown or out of range.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InstaFaceError(f"config {path}: {error.strerror or error}") from error
+    except yaml.YAMLError as error:
+        raise InstaFaceError(f"config {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise InstaFaceError(f"config {path} holds no options")
+    for name, value in (changes or {}).items():
+        *groups, last = name.split(".")
+        group = values
+        for key in groups:
+            group = group.setdefault(key, {})
+        group[last] = value
+    try:
+        return TrainingConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InstaFaceError(f"config {path}: {place}: {first['msg']}") from error
+
+
+def dump_config(config: BaseModel) -> str:
+    """All options with their values, defaults included, as YAML."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

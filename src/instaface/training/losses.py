@@ -1,0 +1,72 @@
+"""Losses, and the figures that validation reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers.training_utils import compute_snr
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def laplacian(pictures: Tensor) -> Tensor:
+    """Four-neighbour Laplacian of each channel, (B, C, H, W) to (B, C, H - 2, W - 2)."""
+    center = pictures[..., 1:-1, 1:-1]
+    around = pictures[..., :-2, 1:-1] + pictures[..., 2:, 1:-1] + pictures[..., 1:-1, :-2] + pictures[..., 1:-1, 2:]
+    return around - 4 * center
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """(B, C, H, W) pictures in -1..1, clamped to it and rounded to 8 bits, to (B,) decibel."""
+    error = ((_bytes(a) - _bytes(b)) / 255).square().mean((1, 2, 3))
+    return -10 * torch.log10(error.clamp(min=1e-10))
+
+
+def _bytes(pictures: Tensor) -> Tensor:
+    return ((pictures.clamp(-1, 1) + 1) * 127.5).round()
+
+
+def min_snr_weights(scheduler: Any, timesteps: Tensor, gamma: float | None) -> Tensor:
+    """Weights of the squared error of a prediction (Hang et al. 2023, section 3.4).
+
+    They are min(SNR, gamma) for a predicted clean latent, over SNR for predicted noise, over SNR + 1 for velocity.
+
+    Args:
+        scheduler: the schedule of noise, with its prediction type.
+        timesteps: (B,).
+        gamma: None for equal weights.
+
+    Returns:
+        (B,).
+    """
+    snr = compute_snr(scheduler, timesteps)
+    if gamma is None:
+        return torch.ones_like(snr)
+    clipped = snr.clamp(max=gamma)
+    over = {"sample": torch.ones_like(snr), "epsilon": snr.clamp(min=1e-8), "v_prediction": snr + 1}
+    return clipped / over[scheduler.config.prediction_type]
+
+
+def target_of(scheduler: Any, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """What the network has to predict."""
+    if scheduler.config.prediction_type == "epsilon":
+        return noise
+    if scheduler.config.prediction_type == "sample":
+        return latents
+    return scheduler.get_velocity(latents, noise, timesteps)
+
+
+def clean_of(scheduler: Any, prediction: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
+    """The clean latent that a prediction implies; inverse of :func:`target_of`."""
+    alpha = scheduler.alphas_cumprod.to(noisy.device)[timesteps].to(noisy)[:, None, None, None]
+    if scheduler.config.prediction_type == "sample":
+        return prediction
+    if scheduler.config.prediction_type == "epsilon":
+        return (noisy - (1 - alpha).sqrt() * prediction) / alpha.clamp(min=1e-4).sqrt()
+    return alpha.sqrt() * noisy - (1 - alpha).sqrt() * prediction
+
+
+def identity_loss(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine distance of embeddings, (B, F) each to (B,)."""
+    return 1 - F.cosine_similarity(a, b, dim=-1)

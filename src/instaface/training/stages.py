@@ -1,0 +1,167 @@
+"""What each stage trains, and on which loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from instaface.diffusion.config import Networks
+from instaface.diffusion.identity import patch_tokens
+from instaface.diffusion.latents import decode, encode
+from instaface.training.config import AutoencoderStageConfig, DiffusionStageConfig
+from instaface.training.draws import noise_for
+from instaface.training.losses import clean_of, identity_loss, laplacian, min_snr_weights, psnr, target_of
+
+Batch = Mapping[str, Any]
+
+
+class Stage(Protocol):
+    """A module whose forward pass is the loss of a batch, so that a distributed wrapper goes around all of it."""
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """``loss`` to minimise, and further figures to log; scalars."""
+
+    def validate(self, batch: Batch) -> dict[str, float]:
+        """Figures on a validation batch; ``score`` says which model is best, higher is better."""
+
+
+class AutoencoderStage(nn.Module):
+    """The autoencoder learns to reconstruct ``photo`` (B, 3, S, S)."""
+
+    def __init__(self, networks: Networks, options: AutoencoderStageConfig) -> None:
+        super().__init__()
+        self.vae: Any = networks.vae
+        self.options = options
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        photo = batch["photo"]
+        latents = encode(self.vae, photo)
+        if self.options.latent_noise:
+            generators = noise_for(batch["draw"], self.options.seed)
+            noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators])
+            latents = latents + self.options.latent_noise * noise.to(latents)
+        result = decode(self.vae, latents).float()
+        error = (result - photo).square().mean()
+        sharp = (laplacian(result) - laplacian(photo)).square().mean()
+        # The error is about a thousandth: times 1000 the loss is about one.
+        return {"loss": 1000 * (error + self.options.laplacian_weight * sharp), "error": error.detach()}
+
+    @torch.no_grad()
+    def validate(self, batch: Batch) -> dict[str, float]:
+        """Mean PSNR, share of the Laplacian's energy that is kept, largest mean shift of a colour channel."""
+        photo = batch["photo"]
+        result = torch.cat([self.vae(part).sample.float() for part in photo.split(1)]).clamp(-1, 1)
+        score = float(psnr(result, photo).mean())
+        return {
+            "score": score,
+            "psnr": score,
+            "laplacian_energy": float(laplacian(result).square().mean() / laplacian(photo).square().mean()),
+            "colour_shift_of_255": float((result - photo).mean((2, 3)).abs().mean() * 127.5),
+        }
+
+
+class DiffusionStage(nn.Module):
+    """The networks learn to denoise the latent of ``photo`` under ``maps`` and the tokens of ``source`` and ``face``.
+
+    Stage 1 trains both U-Nets and the semantic projection, without the face; stage 2 the whole Identity Preserver and
+    the cross-attention layers.
+
+    Batch: ``photo`` (B, 3, S, S), ``maps`` name to (B, 3, S, S), ``source`` (B, 3, S, S), ``face`` (B, F),
+    ``draw`` (B,), and where there are such, ``weight`` (B, 1, S, S) of the error at each place.
+    """
+
+    def __init__(self, networks: Networks, options: DiffusionStageConfig, with_face: bool) -> None:
+        super().__init__()
+        self.networks: Any = nn.ModuleDict(networks.modules())
+        self.scheduler: Any = networks.scheduler
+        self.options, self.with_face = options, with_face
+        self.recogniser: Any = load_differentiable(options) if options.identity_weight else None
+        if options.gradient_checkpointing:
+            networks.unet.enable_gradient_checkpointing()
+            networks.guidance_network.enable_gradient_checkpointing()
+        self.requires_grad_(False)
+        for module in self._learning():
+            module.requires_grad_(True)
+        for name, parameter in self.networks["image_encoder"].named_parameters():
+            if "post_layernorm" in name:  # it sees the class token alone, which is not used
+                parameter.requires_grad_(False)
+
+    def _learning(self) -> list[nn.Module]:
+        """The modules that this stage trains."""
+        n = self.networks
+        preserver = n["identity_preserver"]
+        vision = [n["image_encoder"]] if self.options.train_vision else []
+        if not self.with_face:
+            return [n["unet"], n["guidance_network"], preserver.semantic, preserver.semantic_norm, *vision]
+        unets = (*n["unet"].named_modules(), *n["guidance_network"].named_modules())
+        return [preserver, *(module for path, module in unets if path.endswith("attn2")), *vision]
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        n, draws = self.networks, noise_for(batch["draw"], self.options.seed)
+        with torch.no_grad():
+            latents = encode(n["vae"], batch["photo"]).float()
+            maps, present = n["fusion_controller"].encode(batch["maps"], n["vae"])
+        # All that is random about a sample comes from its own generator.
+        low, high = self.options.timesteps
+        timesteps = torch.stack([torch.randint(low, high + 1, (), generator=g) for g in draws]).to(latents.device)
+        noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in draws]).to(latents)
+        present = present * torch.stack([self._kept_maps(present.shape[1], g) for g in draws]).to(present)
+        keep = torch.stack([torch.rand((), generator=g) >= self.options.drop_identity for g in draws]).to(latents)
+
+        noisy = self.scheduler.add_noise(latents, noise, timesteps)  # (B, C, h, w)
+        tokens = self._tokens(batch, keep)  # (B, N, D)
+        prediction = self._predict(noisy, timesteps, tokens, n["fusion_controller"].fuse(maps, present))
+        error = (prediction - target_of(self.scheduler, latents, noise, timesteps)).square()
+        if "weight" in batch:
+            error = error * F.adaptive_avg_pool2d(batch["weight"], (error.shape[2], error.shape[3]))
+        loss = (error.mean((1, 2, 3)) * min_snr_weights(self.scheduler, timesteps, self.options.snr_gamma)).mean()
+        if self.recogniser is None:
+            return {"loss": loss, "error": error.mean().detach()}
+        identity = self._identity(clean_of(self.scheduler, prediction, noisy, timesteps), batch, timesteps)
+        total = loss + self.options.identity_weight * identity
+        return {"loss": total, "error": error.mean().detach(), "identity": identity.detach()}
+
+    def _kept_maps(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count,) which maps a sample is given."""
+        chances = torch.rand(count + 1, generator=generator)
+        return (chances[:count] >= self.options.drop_map) & (chances[count] >= self.options.drop_maps)
+
+    def _tokens(self, batch: Batch, keep: Tensor) -> Tensor:
+        preserver = self.networks["identity_preserver"]
+        patches = patch_tokens(self.networks["image_encoder"], batch["source"], preserver.config["vision_layer"])
+        return preserver(patches, batch["face"] if self.with_face else None, keep)
+
+    def _predict(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor, conditional: Tensor) -> Tensor:
+        residuals = self.networks["guidance_network"](noisy, timesteps, tokens, conditional)
+        return self.networks["unet"](noisy, timesteps, tokens, **residuals).sample.float()
+
+    def _identity(self, latents: Tensor, batch: Batch, timesteps: Tensor) -> Tensor:
+        """Identity loss of the predicted clean picture, weighted by how little noise there was."""
+        assert self.recogniser is not None
+        found = self.recogniser(decode(self.networks["vae"], latents).clamp(-1, 1))
+        with torch.no_grad():
+            asked = self.recogniser(batch["photo"])
+        weight = self.scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
+        return (identity_loss(found, asked) * weight).mean()
+
+    @torch.no_grad()
+    def validate(self, batch: Batch) -> dict[str, float]:
+        """The loss with the noise levels, noise and dropped conditions that belong to the samples."""
+        loss = float(self(batch)["loss"])
+        return {"score": -loss, "loss": loss}
+
+
+def load_differentiable(options: DiffusionStageConfig) -> nn.Module:
+    """The recogniser of the identity loss: (B, 3, S, S) in -1..1 to (B, F), frozen."""
+    from instaface.errors import InstaFaceError
+    from instaface.training.recogniser import SmallRecogniser
+
+    if options.recogniser is None or not (options.recogniser / "config.json").is_file():
+        raise InstaFaceError(
+            f"identity_weight is {options.identity_weight}, but recogniser {options.recogniser} is no folder of one"
+        )
+    return SmallRecogniser.from_pretrained(options.recogniser).requires_grad_(False)

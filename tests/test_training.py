@@ -1,0 +1,249 @@
+"""Training: the same numbers whatever interrupts it, and a loss that falls."""
+
+import os
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from instaface.diffusion.pipeline import InstaFacePipeline
+from instaface.errors import InstaFaceError
+from instaface.training.config import dump_config, load_config
+from instaface.training.draws import DrawBatches, Draws, fixed_batch
+from instaface.training.loop import load_networks, make_stage, train
+from instaface.training.losses import clean_of, laplacian, min_snr_weights, psnr, target_of
+from instaface.training.pictures import PictureCrops, map_like, picture_files
+from tiny_training import Astronaut, tiny_training
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def logged(run: Path, name: str) -> list[float]:
+    events = EventAccumulator(str(run / "logs"))
+    events.Reload()
+    return [event.value for event in events.Scalars(name)]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    parts = InstaFacePipeline.from_pretrained(folder).components
+    modules = {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
+    return {f"{name}.{key}": value for name, part in modules.items() for key, value in part.state_dict().items()}
+
+
+@pytest.mark.parametrize("stage", ["autoencoder", "1", "2"])
+def test_a_resumed_run_gives_the_numbers_of_a_straight_one(stage, tmp_path):
+    config = tiny_training()
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    train(config, stage, Astronaut(), Astronaut(), straight)
+    train(config, stage, Astronaut(), Astronaut(), broken, stop_after=10)
+    train(config, stage, Astronaut(), Astronaut(), broken, resume=True)
+    ours, theirs = weights(broken / "model"), weights(straight / "model")
+    assert ours.keys() == theirs.keys()
+    for key, value in ours.items():
+        torch.testing.assert_close(value, theirs[key], atol=1e-6, rtol=1e-5, msg=key)
+    assert len(logged(straight, "loss")) == 20
+    assert len(list((straight / "checkpoints").iterdir())) == 2
+
+
+def test_two_processes_train_as_one_with_the_doubled_batch(tmp_path):
+    root = Path(__file__).parent
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(root.parent / "src"),
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_CPU": "1",
+    }
+    # "multi_gpu" is what accelerate calls its torchrun launcher; with ACCELERATE_USE_CPU it uses gloo on the CPU.
+    launch = "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --main_process_port 0"
+    launch += " --mixed_precision no --dynamo_backend no"
+    script = str(root / "tiny_training.py")
+    one, two = [script, str(tmp_path / "one"), "4"], ["-m", *launch.split(), script, str(tmp_path / "two"), "2"]
+    for command in (one, two):
+        done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert "2 processes" in done.stdout and "1 process" not in done.stdout
+    losses = [logged(tmp_path / name, "loss") for name in ("one", "two")]
+    assert len(losses[0]) == 3 and losses[0][0] != losses[0][1]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    ours, theirs = weights(tmp_path / "two" / "model"), weights(tmp_path / "one" / "model")
+    for key, value in ours.items():
+        torch.testing.assert_close(value, theirs[key], atol=2e-4, rtol=1e-3, msg=key)
+
+
+def test_micro_batches_add_up_to_the_batch(tmp_path):
+    for micro_batch in (1, 4):
+        config = tiny_training(steps=3, micro_batch=micro_batch, validation_steps=3)
+        train(config, "1", Astronaut(), Astronaut(), tmp_path / str(micro_batch))
+    losses = [logged(tmp_path / name, "loss") for name in ("1", "4")]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+EVERYTHING = {"drop_map": 0.0, "drop_maps": 0.0, "drop_identity": 0.0, "snr_gamma": None}
+FACE_ALONE = {**EVERYTHING, "drop_maps": 1.0, "timesteps": (600, 999)}
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory) -> Path:
+    """The run of stage 1 on eight pictures, after an autoencoder trained on them."""
+    folder = tmp_path_factory.mktemp("runs")
+    autoencoder = train(tiny_training(steps=40), "autoencoder", Astronaut(), Astronaut(), folder / "autoencoder")
+    sometimes = {**EVERYTHING, "drop_maps": 0.2}
+    config = tiny_training(sometimes, steps=200, batch=8, micro_batch=8, schedule="constant", validation_steps=200)
+    train(config, "1", Astronaut(), Astronaut(), folder / "1", autoencoder)
+    return folder / "1"
+
+
+def fixed_loss(model: Path, stage_name: str, options: dict, batch: dict) -> float:
+    """Mean loss of a model over the same ten noises of the same pictures."""
+    config = tiny_training(options)
+    stage = make_stage(load_networks(config.model, model), stage_name, config.stage(stage_name))
+    return float(np.mean([stage.validate({**batch, "draw": batch["draw"] + k})["loss"] for k in range(0, 80, 8)]))
+
+
+def test_stage_1_overfits_eight_pictures(pretrained):
+    batch = fixed_batch(Astronaut(), 8)
+    runs = (pretrained.parent / "autoencoder", pretrained)
+    before, after = (fixed_loss(run / "model", "1", EVERYTHING, batch) for run in runs)
+    print("stage 1", before, after)
+    assert after < 0.4 * before
+
+
+class SameSource(Astronaut):
+    """Nothing but the face embedding says which picture is asked for."""
+
+    def sample(self, index: int, random: np.random.Generator) -> dict:
+        return {**super().sample(index, random), "source": torch.zeros(3, 64, 64)}
+
+
+def test_stage_2_learns_the_face_and_leaves_what_it_should(pretrained, tmp_path):
+    config = tiny_training(
+        FACE_ALONE, steps=120, batch=8, micro_batch=8, schedule="constant", validation_steps=120, learning_rate=1e-2
+    )
+    train(config, "2", SameSource(), SameSource(), tmp_path / "2", pretrained / "model")
+    batch = fixed_batch(SameSource(), 8)
+    wrong = {**batch, "face": batch["face"].roll(1, 0)}
+    untrained = fixed_loss(pretrained / "model", "2", FACE_ALONE, batch)
+    trained, confused = (fixed_loss(tmp_path / "2" / "model", "2", FACE_ALONE, b) for b in (batch, wrong))
+    print("stage 2", untrained, trained, confused)
+    assert trained < 0.75 * untrained
+    assert trained < 0.75 * confused  # the face embedding is what it goes by
+    before, after = weights(pretrained / "model"), weights(tmp_path / "2" / "model")
+    moved = {key for key, value in after.items() if not torch.equal(value, before[key])}
+    assert "identity_preserver.face.0.weight" in moved
+    assert "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight" in moved
+    assert not {key for key in moved if key.startswith("vae.") or ".resnets." in key or ".attn1." in key}
+
+
+def test_draws_do_not_depend_on_how_they_are_split():
+    alone = list(DrawBatches(2, 4, batch=8, micro_batch=4))
+    first, second = (list(DrawBatches(2, 4, 8, 2, process, 2)) for process in (0, 1))
+    assert sorted(chain(*alone)) == sorted(chain(*first, *second)) == list(range(16, 32))
+    assert len(DrawBatches(2, 4, 8, 2, 0, 2)) == len(first)
+    one, again = (Draws(Astronaut(), seed)[5] for seed in (0, 0))
+    assert torch.equal(one["source"], again["source"])
+    assert len({float(Draws(Astronaut(), 0)[k]["source"].sum()) for k in range(6)}) == 6
+
+
+def test_draws_follow_the_weights():
+    draws = Draws(Astronaut(), 0, np.array([0, 3, 1, 0, 0, 0, 0, 0]))
+    faces = torch.stack([draws[k]["face"] for k in range(400)]).sum(0)
+    assert faces[1] + faces[2] == 400
+    assert 0.68 < faces[1] / 400 < 0.82
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_the_clean_latent_follows_from_the_target(kind):
+    scheduler = DDIMScheduler(prediction_type=kind)
+    clean, noise, t = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8), torch.tensor([5, 400, 900])
+    noisy = scheduler.add_noise(clean, noise, t)
+    torch.testing.assert_close(
+        clean_of(scheduler, target_of(scheduler, clean, noise, t), noisy, t), clean, atol=1e-3, rtol=1e-3
+    )
+
+
+def test_min_snr_weights_are_the_papers():
+    t = torch.tensor([10, 500, 900])
+    for kind in ("epsilon", "v_prediction", "sample"):
+        scheduler = DDIMScheduler(prediction_type=kind)
+        alpha = scheduler.alphas_cumprod[t]
+        snr = alpha / (1 - alpha)
+        over = {"epsilon": snr, "v_prediction": snr + 1, "sample": 1}[kind]
+        torch.testing.assert_close(min_snr_weights(scheduler, t, 5.0), snr.clamp(max=5) / over)
+        assert torch.equal(min_snr_weights(scheduler, t, None), torch.ones(3))
+
+
+def test_psnr_and_laplacian_are_what_they_say():
+    black = torch.full((1, 3, 8, 8), -1.0)
+    assert float(psnr(black, black + 2 / 255)) == pytest.approx(20 * np.log10(255), abs=1e-3)
+    y = torch.arange(8.0)[:, None].expand(8, 8)
+    torch.testing.assert_close(laplacian((y**2)[None, None]), torch.full((1, 1, 6, 6), 2.0))
+
+
+def test_pictures_are_split_cropped_and_made_up(tmp_path):
+    for k in range(20):
+        Image.new("RGB", (96, 80), (k * 10, 100, 200)).save(tmp_path / f"{k:04}.png")
+    assert [path.name for path in picture_files(tmp_path, True)] == ["0000.png", "0018.png"]
+    assert len(picture_files(tmp_path, False)) == 18
+    crops = PictureCrops(picture_files(tmp_path, False), 32)
+    photo = crops.sample(0, np.random.default_rng(0))["photo"]
+    assert photo.shape == (3, 32, 32) and float(photo[2, 0, 0]) == pytest.approx(200 / 127.5 - 1, abs=1e-6)
+    made_up = map_like(32, np.random.default_rng(0))
+    assert made_up.shape == (3, 32, 32) and np.abs(made_up).max() <= 1 and made_up.std() > 0.1
+    with pytest.raises(InstaFaceError, match="no such folder"):
+        picture_files(tmp_path / "nowhere", True)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InstaFaceError, match="no photo"):
+        picture_files(tmp_path / "empty", True)
+
+
+@pytest.mark.parametrize("name", ["mini", "full"])
+def test_the_configs_are_valid_and_survive_being_written(name, tmp_path):
+    config = load_config(CONFIGS / f"{name}.yaml")
+    (tmp_path / "again.yaml").write_text(dump_config(config))
+    assert load_config(tmp_path / "again.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stage1.setps": 3}, "stage1.setps"),
+        ({"stage1.learning_rate": -1}, "stage1.learning_rate"),
+        ({"model.maps": ["depth"]}, "depth"),
+        ({"stage3.steps": 1}, "stage3"),
+    ],
+)
+def test_an_option_that_is_wrong_is_named(changes, message):
+    with pytest.raises(InstaFaceError, match=message):
+        load_config(CONFIGS / "mini.yaml", changes)
+
+
+def test_folders_and_weights_that_cannot_be_used_are_named(tmp_path):
+    config = tiny_training(steps=1, validation_steps=1)
+    arguments = config, "1", Astronaut(), Astronaut(), tmp_path / "run"
+    with pytest.raises(InstaFaceError, match="no model in it"):
+        train(*arguments, init=tmp_path)
+    with pytest.raises(InstaFaceError, match="no checkpoint"):
+        train(*arguments, resume=True)
+    train(*arguments)
+    with pytest.raises(InstaFaceError, match="holds a run already"):
+        train(*arguments)
+    other = tiny_training(steps=1)
+    other.model.unet["block_out_channels"] = (16, 48)
+    with pytest.raises(InstaFaceError, match="unet does not fit the config"):
+        train(other, "1", Astronaut(), Astronaut(), tmp_path / "other", init=tmp_path / "run" / "model")
+    with pytest.raises(InstaFaceError, match="multiple of micro_batch"):
+        train(tiny_training(batch=3, micro_batch=2), "1", Astronaut(), Astronaut(), tmp_path / "third")
+
+
+def test_a_dry_run_shows_the_options_and_leaves_nothing(tmp_path, capsys):
+    train(tiny_training(steps=7), "1", Astronaut(), Astronaut(), tmp_path / "run", dry_run=True)
+    shown = capsys.readouterr().out
+    assert "steps: 7" in shown and "parameters learn" in shown
+    assert not (tmp_path / "run").exists()
