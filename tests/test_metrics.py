@@ -15,7 +15,7 @@ from instaface.evaluation.inception import frechet_distance, kernel_distance
 from instaface.evaluation.patches import excess, laplacian_pyramid, patch_corners, patches, sliced_wasserstein
 from instaface.evaluation.pixels import colour_shift, psnr, sharpness_kept, ssim
 from instaface.evaluation.pose import pose_by_pnp, rigid_points
-from instaface.evaluation.statistics import bootstrap_interval, clustered, slope
+from instaface.evaluation.statistics import bootstrap_interval, slope
 from instaface.face import Camera, rotation_from_angles
 
 
@@ -190,5 +190,12 @@ def test_slope_and_bootstrap():
     assert np.isnan(slope([0.0], [1.0]))
     values = rng.normal(3, 2, 200)
     expected = scipy.stats.bootstrap((values,), np.mean, method="percentile", rng=rng).confidence_interval
-    np.testing.assert_allclose(bootstrap_interval(values), expected, atol=0.08)
-    np.testing.assert_allclose(clustered([1, 3, 10], ["a", "a", "b"]), [2, 10])
+    interval = bootstrap_interval((values[:, None],), lambda x: x.mean(axis=(-2, -1)))
+    np.testing.assert_allclose(interval, expected, atol=0.08)
+
+
+def test_edits_of_one_photo_do_not_make_a_figure_surer():
+    """Ten equal rows a photo leave the interval as wide as one row a photo."""
+    values = np.random.default_rng(0).normal(size=(50, 1))
+    intervals = [bootstrap_interval((v,), lambda x: x.mean(axis=(-2, -1))) for v in (values, values.repeat(10, 1))]
+    np.testing.assert_allclose(*intervals)

@@ -1,0 +1,148 @@
+"""The figures of the tables: what each is, in which direction it is good, how rows become one number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+TABLES = ("control", "identity", "preservation", "realism", "reenactment", "speed")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One column of a table.
+
+    Attributes:
+        name: of the figure.
+        table: where it stands.
+        columns: of the rows that it is made from: one, or (asked, got) for a slope.
+        statistic: how rows become a number.
+        better: "higher", "lower", or "one" (the nearer to 1 the better).
+        text: what it is, with its unit.
+        kinds: edits that it is meant for (any of these controls); all where empty.
+        digits: decimals shown.
+    """
+
+    name: str
+    table: str
+    columns: tuple[str, ...]
+    statistic: Literal["mean", "median", "slope"]
+    better: Literal["higher", "lower", "one"]
+    text: str
+    kinds: tuple[str, ...] = ()
+    digits: int = 2
+
+    def concerns(self, kind: str) -> bool:
+        """Whether it is meant for edits of this kind."""
+        return kind != "zero" and (not self.kinds or bool(set(self.kinds) & set(kind.split("+"))))
+
+    def badness(self, values: Values) -> Values:
+        """Numbers that grow as the figure gets worse."""
+        if self.better == "one":
+            return np.abs(values - 1)
+        return values if self.better == "lower" else -values
+
+
+DRIVEN = ("self", "cross")
+
+FIGURES = (
+    Figure("pose error", "control", ("pose_error",), "median", "lower", "degrees, by re-tracking", digits=1),
+    Figure("pose error, PnP", "control", ("pose_error_pnp",), "median", "lower", "degrees, by solvePnP", digits=1),
+    Figure("pose slope", "control", ("pose_asked", "pose_got"), "slope", "one", "turn out / asked", ("pose", *DRIVEN)),
+    Figure("pose slope, PnP", "control", ("pose_asked", "pose_pnp"), "slope", "one", "as before", ("pose", *DRIVEN)),
+    Figure(
+        "expression error",
+        "control",
+        ("expression_error",),
+        "mean",
+        "lower",
+        "mean difference of the asked weights",
+        ("expression", *DRIVEN),
+    ),
+    Figure(
+        "expression slope",
+        "control",
+        ("expression_asked", "expression_got"),
+        "slope",
+        "one",
+        "change out / asked",
+        ("expression", *DRIVEN),
+    ),
+    Figure("crosstalk", "control", ("crosstalk",), "mean", "lower", "largest change of a weight that was not asked"),
+    Figure(
+        "landmark distance",
+        "control",
+        ("landmark_distance",),
+        "mean",
+        "lower",
+        "% of the inter-ocular distance, from where the target puts them",
+    ),
+    Figure(
+        "light slope",
+        "control",
+        ("light_asked", "light_got"),
+        "slope",
+        "one",
+        "change of the log ratio of cheek luminances, out / predicted",
+        ("light",),
+    ),
+    Figure(
+        "light error",
+        "control",
+        ("light_error",),
+        "median",
+        "lower",
+        "% between measured and predicted cheek ratio",
+        ("light",),
+        1,
+    ),
+    Figure("similarity", "identity", ("similarity",), "mean", "higher", "cosine of source and edit", digits=3),
+    Figure("same person", "identity", ("same",), "mean", "higher", "rate above the recogniser's published threshold"),
+    Figure(
+        "same person at 1 %",
+        "identity",
+        ("same_here",),
+        "mean",
+        "higher",
+        "rate above the threshold that 1 % of pairs of these photos' people pass",
+    ),
+    Figure("margin", "identity", ("margin",), "mean", "higher", "similarity less that of the nearest other", digits=3),
+    Figure("nearest is the source", "identity", ("first",), "mean", "higher", "rate, among all sources"),
+    Figure("background PSNR", "preservation", ("background_psnr",), "median", "higher", "dB", digits=1),
+    Figure("background SSIM", "preservation", ("background_ssim",), "mean", "higher", "0..1", digits=3),
+    Figure("background LPIPS", "preservation", ("background_lpips",), "mean", "lower", "VGG", digits=3),
+    Figure("background shift", "preservation", ("background_shift",), "mean", "lower", "CIEDE2000 of the mean"),
+    Figure("clothes PSNR", "preservation", ("body_psnr",), "median", "higher", "dB; not where light moves", digits=1),
+    Figure("clothes SSIM", "preservation", ("body_ssim",), "mean", "higher", "0..1", digits=3),
+    Figure("clothes shift", "preservation", ("body_shift",), "mean", "lower", "CIEDE2000 of the mean"),
+    Figure("hair PSNR", "preservation", ("hair_psnr",), "median", "higher", "dB; where head and light stay", digits=1),
+    Figure("hair SSIM", "preservation", ("hair_ssim",), "mean", "higher", "0..1", digits=3),
+    Figure("sharpness kept", "realism", ("sharpness",), "median", "one", "Laplacian energy of the face, edit / source"),
+    Figure("truth PSNR", "reenactment", ("truth_psnr",), "mean", "higher", "dB, aligned face", digits=1),
+    Figure("truth SSIM", "reenactment", ("truth_ssim",), "mean", "higher", "0..1, aligned face", digits=3),
+    Figure("truth LPIPS", "reenactment", ("truth_lpips",), "mean", "lower", "VGG, aligned face", digits=3),
+    Figure("seconds", "speed", ("seconds",), "median", "lower", "an edit of a tracked face", digits=3),
+    Figure("peak memory", "speed", ("memory_mib",), "median", "lower", "MiB of a process, all included", digits=0),
+)
+
+_STATISTICS: dict[str, Callable[..., Values]] = {
+    "mean": lambda values: np.nanmean(values, axis=(-2, -1)),
+    "median": lambda values: np.nanmedian(values, axis=(-2, -1)),
+    "slope": lambda asked, got: (
+        np.nansum(asked * got, axis=(-2, -1)) / np.nansum(np.where(np.isnan(got), 0, asked**2), axis=(-2, -1))
+    ),
+}
+
+
+def statistic(figure: Figure, columns: tuple[Values, ...]) -> Values:
+    """The figure of (..., photos, edits) columns, over the last two axes; NaN where there is nothing."""
+    import warnings
+
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(_STATISTICS[figure.statistic](*columns), np.float64)

@@ -1,0 +1,166 @@
+"""The figures of one row: a source, an edit and what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from instaface.evaluation import regions
+from instaface.evaluation.cheeks import LEFT, LUMINANCE, RIGHT, cheek_ratio
+from instaface.evaluation.inception import VGG, lpips, missing
+from instaface.evaluation.pixels import colour_shift, psnr, sharpness_kept, ssim
+from instaface.evaluation.pose import pose_by_pnp
+from instaface.face import FaceParameters, MorphableModel
+from instaface.face.light import shade
+from instaface.recognise import FaceRecogniser
+from instaface.recognise.align import crop_similarity
+from instaface.track import TrackedFace
+
+ANGLES = ("yaw", "pitch", "roll")
+ASKED_WEIGHT = 0.02  # a smaller change of an expression weight counts as not asked for
+EYE_CORNERS = (33, 263)
+ALIGNED = 256  # side in pixels of the aligned faces that are held against a truth
+# Region: the kinds of edit that may change it.
+CONCERNED_BY: dict[str, set[str]] = {
+    "background": set(),
+    "body": {"light", "self", "cross"},
+    "hair": {"light", "pose", "self", "cross"},
+}
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A tracked face with what judges that are not the tracker say of it.
+
+    Attributes:
+        face: the tracked face.
+        pose: (3,) degrees by perspective-n-point.
+        cheeks: log2 ratio of cheek luminances.
+        embedding: (D,) of the recogniser.
+    """
+
+    face: TrackedFace
+    pose: NDArray[np.float64]
+    cheeks: float
+    embedding: NDArray[np.float32]
+
+
+def judge(face: TrackedFace, recogniser: FaceRecogniser) -> Judged:
+    """Ask all judges about a face."""
+    pixels = face.photo.pixels
+    return Judged(
+        face,
+        pose_by_pnp(face.landmarks, face.camera),
+        cheek_ratio(pixels, face.landmarks),
+        recogniser.embed_face(pixels, face.landmarks),
+    )
+
+
+def control_figures(source: Judged, edit: Judged, target: FaceParameters, model: MorphableModel) -> Figures:
+    """What was asked and what came out.
+
+    For each angle the change asked, the change that came out by the tracker and by PnP, degrees. Of the expression
+    the size of the asked change of weights, what came out of it (projected on it), the mean error of the asked
+    weights and the largest change of the others (crosstalk). The distance of the landmarks from where the target
+    puts them, in % of the inter-ocular distance. Of the light the change of the log2 ratio of cheek luminances
+    that the lit mesh predicts, what came out, and how far the ratio is from the predicted one, in %.
+    """
+    before, after = source.face.parameters, edit.face.parameters
+    figures: Figures = {}
+    asked, got = _turned(target.head - before.head), _turned(after.head - before.head)
+    independent = (edit.pose - source.pose + 180) % 360 - 180
+    for k, name in enumerate(ANGLES):
+        figures |= {f"{name}_asked": asked[k], f"{name}_got": got[k], f"{name}_pnp": float(independent[k])}
+
+    wanted = (target.expression - before.expression)[0].double().numpy()
+    came = (after.expression - before.expression)[0].double().numpy()
+    named = np.abs(wanted) > ASKED_WEIGHT
+    size = float(np.linalg.norm(wanted[named]))
+    figures["expression_asked"] = size
+    figures["expression_got"] = float(wanted[named] @ came[named]) / size if size else float("nan")
+    figures["expression_error"] = float(np.abs(came - wanted)[named].mean()) if named.any() else float("nan")
+    figures["crosstalk"] = float(np.abs(came)[~named].max())
+
+    figures["landmark_distance"] = landmark_distance(edit.face, target, model)
+    predicted = predicted_cheek_ratio(target, model)
+    figures["light_asked"] = predicted - predicted_cheek_ratio(before, model)
+    figures["light_got"] = edit.cheeks - source.cheeks
+    figures["light_error"] = 100 * (float(np.exp2(abs(edit.cheeks - predicted))) - 1)
+    return figures
+
+
+def _turned(difference: torch.Tensor) -> list[float]:
+    """(1, 3) differences of angles to three of -180..180."""
+    return [float(angle) for angle in (difference[0] + 180) % 360 - 180]
+
+
+def landmark_distance(face: TrackedFace, target: FaceParameters, model: MorphableModel) -> float:
+    """Mean distance of the landmarks from those of the target, in % of the photo's inter-ocular distance."""
+    points = model.landmarks(model.vertices(target), "mediapipe")[0]
+    wanted = face.camera.project(points)[:, :2].numpy()
+    size = np.linalg.norm(wanted[EYE_CORNERS[0]] - wanted[EYE_CORNERS[1]])
+    depth = np.linalg.norm(np.diff(points[list(EYE_CORNERS)].numpy(), axis=0)[0])
+    across = np.linalg.norm(np.diff(points[list(EYE_CORNERS), :2].numpy(), axis=0)[0])
+    size *= depth / max(across, 1e-6)  # undo the foreshortening of a turned head
+    return float(100 * np.linalg.norm(face.landmarks - wanted, axis=1).mean() / size)
+
+
+def predicted_cheek_ratio(parameters: FaceParameters, model: MorphableModel) -> float:
+    """Log2 ratio of left to right cheek luminance of the lit mesh, equal albedo assumed."""
+    mesh = model.mesh(parameters)
+    points = model.landmarks(mesh.vertices, "mediapipe")[0]
+    skin = model.regions["face"]
+    sides = []
+    for cheek in (LEFT, RIGHT):
+        nearest = skin[torch.cdist(points[list(cheek)], mesh.vertices[0, skin]).argmin(1)]
+        shading = shade(mesh.normals()[:, nearest], parameters.light)[0].clamp(min=0).double().numpy()
+        sides.append(float((shading @ LUMINANCE).mean()))
+    return float(np.log2((sides[0] + 1e-2) / (sides[1] + 1e-2)))
+
+
+def picture_figures(source: Judged, edit: Judged, pixels: NDArray[np.uint8], kind: str) -> Figures:
+    """What the edit does not concern: regions before and after, and the sharpness of the face.
+
+    Background always, clothes unless the light moves, hair only where neither head nor light do.
+    """
+    frame = source.face.frame
+    before, after = regions.view(source.face.photo.pixels, frame), regions.view(pixels, frame)
+    one, other = regions.seen(source.face, frame), regions.seen(edit.face, frame)
+    concerned: dict[str, set[str]] = {
+        "background": set(),
+        "body": {"light"},
+        "hair": {"light", "pose", "self", "cross"},
+    }
+    figures: Figures = {}
+    for name, controls in CONCERNED_BY.items():
+        if controls & set(kind.split("+")):
+            continue
+        mask = getattr(regions, name)(one, other)
+        if mask.mean() < 0.002:
+            continue
+        figures[f"{name}_psnr"] = psnr(before, after, mask)
+        figures[f"{name}_ssim"] = ssim(before, after, mask)
+        figures[f"{name}_shift"] = colour_shift(before, after, mask)
+        if name == "background" and not missing(VGG):
+            figures["background_lpips"] = lpips(before, np.where(mask[..., None], after, before))
+    figures["whole_psnr"] = psnr(before, after)
+    figures["sharpness"] = sharpness_kept(before, after, one.face, other.face)
+    return figures
+
+
+def truth_figures(edit: Judged, truth: Judged, recogniser: FaceRecogniser) -> Figures:
+    """The aligned face held against the aligned face of the frame that drove it."""
+    scale = ALIGNED / recogniser.size
+    one, other = (
+        crop_similarity(
+            judged.face.photo.pixels, recogniser.points(judged.face.landmarks), recogniser.template * scale, ALIGNED
+        )
+        for judged in (edit, truth)
+    )
+    figures = {"truth_psnr": psnr(one, other), "truth_ssim": ssim(one, other)}
+    return figures if missing(VGG) else figures | {"truth_lpips": lpips(one, other)}

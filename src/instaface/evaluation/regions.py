@@ -1,0 +1,99 @@
+"""The part of a photo that is judged, and its regions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instaface.track import Frame, TrackedFace
+
+VIEW_SIZE = 512  # longer side; larger frames are shrunk, so that figures of photos of all sizes compare
+MARGIN = 0.01  # of the view, kept away from soft edges
+CHIN, EYES, OVAL_TOP = 152, (33, 263), 10
+
+Mask = NDArray[np.bool_]
+
+
+def view(pixels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
+    """The frame of a (H, W, 3) photo, at most ``VIEW_SIZE`` large."""
+    import cv2
+
+    part = pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
+    scale = view_scale(frame)
+    if scale == 1:
+        return np.ascontiguousarray(part)
+    size = (round(frame.width * scale), round(frame.height * scale))
+    return cv2.resize(part, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def view_scale(frame: Frame) -> float:
+    """Size of the view over that of the frame, at most 1."""
+    return min(1.0, VIEW_SIZE / max(frame.width, frame.height))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A face as it lies in a view.
+
+    Attributes:
+        person: (H, W) float32 0..1.
+        hair: (H, W) float32 0..1.
+        face: (H, W) bool, hull of the landmarks.
+        below: (H, W) bool, what is well below the chin.
+    """
+
+    person: NDArray[np.float32]
+    hair: NDArray[np.float32]
+    face: Mask
+    below: Mask
+
+
+def seen(face: TrackedFace, frame: Frame) -> Seen:
+    """The regions of ``face`` in the view of ``frame``, which may be another picture's frame."""
+    import cv2
+
+    scale = view_scale(frame)
+    size = (round(frame.width * scale), round(frame.height * scale))
+    landmarks = (face.landmarks - (frame.x, frame.y)) * scale
+    hull = np.zeros((size[1], size[0]), np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull(landmarks.astype(np.float32)).astype(np.int32), 1)
+    chin, eyes = landmarks[CHIN, 1], landmarks[list(EYES), 1].mean()
+    rows = np.arange(size[1])[:, None] + 0.5
+    below = np.broadcast_to(rows > chin + 0.35 * abs(chin - eyes), hull.shape)
+    person, hair = (
+        cv2.resize(_moved(mask, face.frame, frame), size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        for mask in (face.matte.person, face.matte.hair)
+    )
+    return Seen(person, hair, hull.astype(bool), below)
+
+
+def _moved(mask: NDArray[np.float32], own: Frame, frame: Frame) -> NDArray[np.float32]:
+    """A mask over the frame ``own`` as one over ``frame``; continued by its edge where the frames do not overlap."""
+    rows = np.clip(np.arange(frame.height) + frame.y - own.y, 0, own.height - 1)
+    columns = np.clip(np.arange(frame.width) + frame.x - own.x, 0, own.width - 1)
+    return np.ascontiguousarray(mask[np.ix_(rows, columns)], np.float32)
+
+
+def background(source: Seen, edit: Seen) -> Mask:
+    """What is background before and after."""
+    return _shrunk((source.person < 0.02) & (edit.person < 0.02))
+
+
+def body(source: Seen, edit: Seen) -> Mask:
+    """Clothes, and what is worn on them: person below the chin that is not hair, before and after."""
+    parts = [(one.person > 0.98) & (one.hair < 0.02) & one.below for one in (source, edit)]
+    return _shrunk(parts[0] & parts[1])
+
+
+def hair(source: Seen, edit: Seen) -> Mask:
+    """What is hair before and after."""
+    return _shrunk((source.hair > 0.9) & (edit.hair > 0.9))
+
+
+def _shrunk(mask: Mask) -> Mask:
+    import cv2
+
+    radius = max(1, round(MARGIN * max(mask.shape)))
+    return cv2.erode(mask.astype(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)).astype(bool)

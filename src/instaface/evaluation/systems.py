@@ -1,0 +1,132 @@
+"""What is evaluated: this project's editor, or pictures that another tool made."""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instaface.errors import InstaFaceError
+from instaface.evaluation.cases import Case
+from instaface.face import FaceParameters
+from instaface.photo import READABLE_SUFFIXES, read_photo
+from instaface.track import TrackedFace
+
+MANIFEST = "manifest.csv"
+
+
+@dataclass(frozen=True)
+class Output:
+    """What came out.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, the size of the photo.
+        seconds: time of the edit, tracking excluded; NaN where unknown.
+        invented: (h, w) bool over the source's frame: what the camera never saw; None where unknown.
+    """
+
+    pixels: NDArray[np.uint8]
+    seconds: float = float("nan")
+    invented: NDArray[np.bool_] | None = None
+
+
+class System(Protocol):
+    """Makes the pictures that are evaluated."""
+
+    def render(self, source: TrackedFace, case: Case, target: FaceParameters) -> Output:
+        """The picture for a case; ``target`` holds the parameters that it should show.
+
+        Raises:
+            InstaFaceError: there is none; the row says so.
+        """
+
+
+@dataclass(frozen=True)
+class SystemOptions:
+    """Which system: pictures in ``outputs`` where given, else the editor with this renderer."""
+
+    renderer: str = "geometric"
+    outputs: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return self.outputs.name if self.outputs else self.renderer
+
+
+@cache
+def open_system(options: SystemOptions) -> System:
+    """The system, loaded once in a process."""
+    return OutputFolder(options.outputs) if options.outputs else EditorSystem(options)
+
+
+class EditorSystem:
+    """This project's editor."""
+
+    def __init__(self, options: SystemOptions):
+        from instaface.editor import Editor
+
+        self.editor = Editor()
+        self.renderer = options.renderer
+
+    def render(self, source: TrackedFace, case: Case, target: FaceParameters) -> Output:
+        start = time.perf_counter()
+        result = self.editor.edit(source, target, renderer=self.renderer)
+        seconds = time.perf_counter() - start
+        return Output(result.image.pixels, seconds, result.coverage == 0)
+
+
+class OutputFolder:
+    """Pictures of another tool.
+
+    ``manifest.csv`` in the folder has a row a picture with the columns ``file``, ``source``, and ``edit`` (a name in
+    the grid) or ``driver`` (a photo's name); without it a picture is called SOURCE__EDIT or SOURCE__DRIVER, names
+    without suffix. A picture of another size than its source is scaled to it; the aspect ratio must be the same.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.files = self._manifest() if (folder / MANIFEST).is_file() else self._by_name()
+        if not self.files:
+            raise InstaFaceError(f"{folder} has no pictures called SOURCE__EDIT.png and no {MANIFEST}")
+
+    def _manifest(self) -> dict[str, Path]:
+        with (self.folder / MANIFEST).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        if rows and not {"file", "source"} <= set(rows[0]):
+            raise InstaFaceError(f"{self.folder / MANIFEST} needs the columns file, source, and edit or driver")
+        return {
+            f"{Path(row['source']).stem}__{row.get('edit') or Path(row['driver']).stem}": self.folder / row["file"]
+            for row in rows
+        }
+
+    def _by_name(self) -> dict[str, Path]:
+        files = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
+        return {file.stem: file for file in files if file.suffix.lower() in READABLE_SUFFIXES and "__" in file.stem}
+
+    def render(self, source: TrackedFace, case: Case, target: FaceParameters) -> Output:
+        if case.id not in self.files:
+            raise InstaFaceError(f"no picture {case.id} in {self.folder}")
+        pixels = read_photo(self.files[case.id]).pixels
+        return Output(resized(pixels, source.photo.width, source.photo.height))
+
+
+def resized(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """A picture brought to the size of its source."""
+    import cv2
+
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    if abs(pixels.shape[1] / pixels.shape[0] / (width / height) - 1) > 0.01:
+        raise InstaFaceError(
+            f"a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels does not fit its source of {width} x {height}"
+        )
+    shrinks = pixels.shape[1] > width
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return cv2.resize(pixels, (width, height), interpolation=method).astype(np.uint8)
