@@ -103,10 +103,8 @@ def landmark_distance(face: TrackedFace, target: FaceParameters, model: Morphabl
     """Mean distance of the landmarks from those of the target, in % of the photo's inter-ocular distance."""
     points = model.landmarks(model.vertices(target), "mediapipe")[0]
     wanted = face.camera.project(points)[:, :2].numpy()
-    size = np.linalg.norm(wanted[EYE_CORNERS[0]] - wanted[EYE_CORNERS[1]])
-    depth = np.linalg.norm(np.diff(points[list(EYE_CORNERS)].numpy(), axis=0)[0])
-    across = np.linalg.norm(np.diff(points[list(EYE_CORNERS), :2].numpy(), axis=0)[0])
-    size *= depth / max(across, 1e-6)  # undo the foreshortening of a turned head
+    eyes = points[list(EYE_CORNERS)]
+    size = face.camera.focal * float((eyes[0] - eyes[1]).norm() / -eyes[:, 2].mean())  # as seen from the front
     return float(100 * np.linalg.norm(face.landmarks - wanted, axis=1).mean() / size)
 
 
@@ -131,11 +129,6 @@ def picture_figures(source: Judged, edit: Judged, pixels: NDArray[np.uint8], kin
     frame = source.face.frame
     before, after = regions.view(source.face.photo.pixels, frame), regions.view(pixels, frame)
     one, other = regions.seen(source.face, frame), regions.seen(edit.face, frame)
-    concerned: dict[str, set[str]] = {
-        "background": set(),
-        "body": {"light"},
-        "hair": {"light", "pose", "self", "cross"},
-    }
     figures: Figures = {}
     for name, controls in CONCERNED_BY.items():
         if controls & set(kind.split("+")):

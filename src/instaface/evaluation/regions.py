@@ -58,7 +58,7 @@ def seen(face: TrackedFace, frame: Frame) -> Seen:
     size = (round(frame.width * scale), round(frame.height * scale))
     landmarks = (face.landmarks - (frame.x, frame.y)) * scale
     hull = np.zeros((size[1], size[0]), np.uint8)
-    cv2.fillConvexPoly(hull, cv2.convexHull(landmarks.astype(np.float32)).astype(np.int32), 1)
+    cv2.fillConvexPoly(hull, cv2.convexHull(landmarks.astype(np.float32)).astype(np.int32), (1.0,))
     chin, eyes = landmarks[CHIN, 1], landmarks[list(EYES), 1].mean()
     rows = np.arange(size[1])[:, None] + 0.5
     below = np.broadcast_to(rows > chin + 0.35 * abs(chin - eyes), hull.shape)
