@@ -15,7 +15,7 @@ from instaface.evaluation.cases import Case
 from instaface.evaluation.inception import INCEPTION, VGG, missing
 from instaface.evaluation.realism import realism_of_edit, realism_table
 from instaface.evaluation.report import write_report
-from instaface.evaluation.run import keep_settings, load_rows, run, settings_of, view_path
+from instaface.evaluation.run import in_processes, keep_settings, load_rows, run, settings_of, view_path
 from instaface.evaluation.systems import SystemOptions
 from instaface.evaluation.tables import edits_of_zero, frame, make_tables, own_threshold, read_labels
 from instaface.recognise import load_recogniser
@@ -89,17 +89,22 @@ def _realism(folder: Path, data: pd.DataFrame, workers: int) -> dict[str, dict[s
     driven = made["kind"].isin(("self", "cross"))
     sets = {"driven": made[driven]} if driven.any() else dict(list(made.groupby("edit", sort=False)))
     pairs = [list(zip(part["photo"], part["id"], strict=True)) for part in sets.values()]
-    return dict(zip(map(str, sets), _in_processes(folder, pairs, workers), strict=True))
+    jobs = [RealismJob(str(edit), folder, part) for edit, part in zip(sets, pairs, strict=True)]
+    results: dict[str, dict[str, float]] = dict(in_processes(_realism_of, jobs, workers))
+    return {job.edit: results[job.edit] for job in jobs}
 
 
-def _in_processes(folder: Path, pairs: list[list[tuple[str, str]]], workers: int) -> list[dict[str, float]]:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
+@dataclass(frozen=True)
+class RealismJob:
+    """The pictures of one edit: (source, row id) of each."""
 
-    if workers <= 1:
-        return [realism_of_edit(folder, part) for part in pairs]
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(realism_of_edit, [folder] * len(pairs), pairs))
+    edit: str
+    folder: Path
+    pairs: list[tuple[str, str]]
+
+
+def _realism_of(job: RealismJob) -> tuple[str, dict[str, float]]:
+    return job.edit, realism_of_edit(job.folder, job.pairs)
 
 
 def _notes(data: pd.DataFrame, sources: dict[str, Any], recogniser: Any) -> list[str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from instaface.evaluation import regions
 from instaface.evaluation.cheeks import LEFT, LUMINANCE, RIGHT, cheek_ratio
 from instaface.evaluation.inception import VGG, lpips, missing
-from instaface.evaluation.pixels import colour_shift, psnr, sharpness_kept, ssim
+from instaface.evaluation.pixels import colour_shift, psnr, sharpness_kept, ssim, ssim_map
 from instaface.evaluation.pose import pose_by_pnp
 from instaface.face import FaceParameters, MorphableModel
 from instaface.face.light import shade
@@ -129,6 +129,7 @@ def picture_figures(source: Judged, edit: Judged, pixels: NDArray[np.uint8], kin
     frame = source.face.frame
     before, after = regions.view(source.face.photo.pixels, frame), regions.view(pixels, frame)
     one, other = regions.seen(source.face, frame), regions.seen(edit.face, frame)
+    local = ssim_map(before, after)
     figures: Figures = {}
     for name, controls in CONCERNED_BY.items():
         if controls & set(kind.split("+")):
@@ -137,7 +138,7 @@ def picture_figures(source: Judged, edit: Judged, pixels: NDArray[np.uint8], kin
         if mask.mean() < 0.002:
             continue
         figures[f"{name}_psnr"] = psnr(before, after, mask)
-        figures[f"{name}_ssim"] = ssim(before, after, mask)
+        figures[f"{name}_ssim"] = float(local[mask].mean())
         figures[f"{name}_shift"] = colour_shift(before, after, mask)
         if name == "background" and not missing(VGG):
             figures["background_lpips"] = lpips(before, np.where(mask[..., None], after, before))

@@ -20,14 +20,20 @@ def psnr(a: Pixels, b: Pixels, mask: Mask | None = None) -> float:
 
 
 def ssim(a: Pixels, b: Pixels, mask: Mask | None = None) -> float:
-    """Structural similarity (Wang et al. 2004, Gaussian window of sigma 1.5), its mean over the mask."""
+    """Structural similarity, its mean over the mask."""
+    values = ssim_map(a, b)
+    values = values if mask is None else values[mask]
+    return float(values.mean()) if values.size else float("nan")
+
+
+def ssim_map(a: Pixels, b: Pixels) -> NDArray[np.floating]:
+    """(H, W, 3) structural similarity around each pixel (Wang et al. 2004, Gaussian window of sigma 1.5)."""
     from skimage.metrics import structural_similarity
 
     _, local = structural_similarity(
         a, b, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
     )
-    values = local if mask is None else local[mask]
-    return float(values.mean()) if values.size else float("nan")
+    return np.asarray(local)
 
 
 def colour_shift(a: Pixels, b: Pixels, mask: Mask | None = None) -> float:
@@ -37,7 +43,7 @@ def colour_shift(a: Pixels, b: Pixels, mask: Mask | None = None) -> float:
     mask = np.ones(a.shape[:2], bool) if mask is None else mask
     if not mask.any():
         return float("nan")
-    means = [rgb2lab(picture)[mask].mean(0) for picture in (a, b)]
+    means = [rgb2lab(picture[mask]).mean(0) for picture in (a, b)]
     return float(deltaE_ciede2000(*means))
 
 

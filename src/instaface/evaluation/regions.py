@@ -11,7 +11,7 @@ from instaface.track import Frame, TrackedFace
 
 VIEW_SIZE = 512  # longer side; larger frames are shrunk, so that figures of photos of all sizes compare
 MARGIN = 0.01  # of the view, kept away from soft edges
-CHIN, EYES, OVAL_TOP = 152, (33, 263), 10
+CHIN, EYES = 152, (33, 263)
 
 Mask = NDArray[np.bool_]
 
@@ -41,7 +41,7 @@ class Seen:
         person: (H, W) float32 0..1.
         hair: (H, W) float32 0..1.
         face: (H, W) bool, hull of the landmarks.
-        below: (H, W) bool, what is well below the chin.
+        below: (H, W) bool, below the chin and clear of the neck: shoulders and chest.
     """
 
     person: NDArray[np.float32]
@@ -60,8 +60,9 @@ def seen(face: TrackedFace, frame: Frame) -> Seen:
     hull = np.zeros((size[1], size[0]), np.uint8)
     cv2.fillConvexPoly(hull, cv2.convexHull(landmarks.astype(np.float32)).astype(np.int32), (1.0,))
     chin, eyes = landmarks[CHIN, 1], landmarks[list(EYES), 1].mean()
-    rows = np.arange(size[1])[:, None] + 0.5
-    below = np.broadcast_to(rows > chin + 0.35 * abs(chin - eyes), hull.shape)
+    rows, columns = np.arange(size[1])[:, None] + 0.5, np.arange(size[0])[None] + 0.5
+    beside = np.abs(columns - landmarks[CHIN, 0]) > 0.55 * np.ptp(landmarks[:, 0])
+    below = (rows > chin) & (beside | (rows > chin + 0.35 * abs(chin - eyes)))
     person, hair = (
         cv2.resize(_moved(mask, face.frame, frame), size, interpolation=cv2.INTER_AREA).astype(np.float32)
         for mask in (face.matte.person, face.matte.hair)

@@ -165,4 +165,3 @@ def html_table(table: Table) -> str:
     meanings = "".join(f"<li><b>{escape(name)}</b>: {escape(MEANINGS[name])}</li>" for name in columns)
     table_html = f"<table><tr><th>edit</th>{head}</tr>{''.join(rows)}</table>"
     return f"{table_html}<details><summary>columns</summary><ul>{meanings}</ul></details>"
-

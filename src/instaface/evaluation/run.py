@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,9 @@ ROWS, VIEWS = "rows", "views"
 SETTINGS = "settings.json"
 VIEW_QUALITY = 95  # of the stored JPEGs; photos and edits are stored alike, so that it favours neither
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+J = TypeVar("J")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def run(
     waiting = [case for case in cases if not row_path(folder, case.id).is_file()]
     advance(len(cases) - len(waiting))
     jobs = [Job(group, system, recogniser, folder) for group in _by_source(waiting)]
-    for count in _map(evaluate_source, jobs, workers):
+    for count in in_processes(evaluate_source, jobs, workers):
         advance(count)
 
 
@@ -127,7 +130,7 @@ def evaluate_case(case: Case, source: Any, job: Job) -> dict[str, Any]:
     from instaface.edit.drive import drive
     from instaface.evaluation import measure
 
-    model, recogniser = _model(), _recogniser(job.recogniser)
+    model, recogniser = face_model(), _recogniser(job.recogniser)
     driver = _judged(case.driver, job.recogniser) if case.driver else None
     parameters = source.face.parameters
     if driver:
@@ -138,10 +141,12 @@ def evaluate_case(case: Case, source: Any, job: Job) -> dict[str, Any]:
     _write_views(job.folder, case, source.face, output)
 
     row: dict[str, Any] = {"seconds": output.seconds, "memory_mib": _peak_memory()}
-    edited = _tracked_like(source.face, output.pixels)
-    if edited is None:
+    if np.array_equal(output.pixels, source.face.photo.pixels):
+        edit = source
+    elif (edited := _tracked_like(source.face, output.pixels)) is not None:
+        edit = measure.judge(edited, recogniser)
+    else:
         return row | {"error": "no face found in the edit"}
-    edit = measure.judge(edited, recogniser)
     row["embedding"] = edit.embedding.tolist()
     row |= measure.control_figures(source, edit, target, model)
     row |= measure.picture_figures(source, edit, output.pixels, case.kind)
@@ -157,7 +162,8 @@ def _by_source(cases: Sequence[Case]) -> list[tuple[Case, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def _map(function: Callable[[Job], int], jobs: Sequence[Job], workers: int) -> Iterator[int]:
+def in_processes(function: Callable[[J], R], jobs: Sequence[J], workers: int) -> Iterator[R]:
+    """Results as they come, each process with one thread; one worker works in this process, in order."""
     if workers <= 1 or len(jobs) < 2:
         yield from map(function, jobs)
         return
@@ -181,7 +187,8 @@ def _one_thread() -> None:
 
 
 @lru_cache(maxsize=1)
-def _model() -> Any:
+def face_model() -> Any:
+    """The face model of the tracker."""
     from instaface.face import OpenHead
 
     return OpenHead.load()
