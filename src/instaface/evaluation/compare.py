@@ -114,7 +114,9 @@ def paired(figure: Figure, one: pd.DataFrame, other: pd.DataFrame, edit: str) ->
     count = len(columns)
 
     def difference(*all_columns: Any) -> Any:
-        return statistic(figure, all_columns[count:]) - statistic(figure, all_columns[:count])
+        before, after = statistic(figure, all_columns[:count]), statistic(figure, all_columns[count:])
+        with np.errstate(invalid="ignore"):
+            return np.where(before == after, 0.0, after - before)  # two infinite figures do not differ
 
     low, high = bootstrap_interval((*columns, *others), difference)
     return {"value": float(difference(*columns, *others)), "low": low, "high": high, "n": int((~missing).sum())}

@@ -1,0 +1,280 @@
+"""The evaluation reacts as it must, on rendered heads whose truth is known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+
+from instaface.edit import Edit
+from instaface.edit.apply import apply
+from instaface.errors import InstaFaceError
+from instaface.evaluation import cases
+from instaface.evaluation.compare import compare
+from instaface.evaluation.evaluate import Evaluation, evaluate
+from instaface.evaluation.figures import FIGURES, TABLES
+from instaface.evaluation.run import row_path
+from instaface.evaluation.systems import OutputFolder, SystemOptions, resized
+from instaface.face import Camera, OpenHead
+from instaface.face.colour import pixels_from_linear
+from instaface.face.light import direction_from_angles, directional
+from instaface.render import render_maps
+
+SIZE = 320
+GRID = {
+    "yaw": Edit(yaw=20),
+    "pitch": Edit(pitch=-12),
+    "open": Edit(expression={"jawOpen": 0.6}),
+    "left": Edit(light="left"),
+}
+PEOPLE = ("ann", "bob")
+
+
+def head(person: str):
+    """Parameters of a random head."""
+    model, generator = OpenHead.load(), torch.Generator().manual_seed(PEOPLE.index(person))
+    direction = direction_from_angles(torch.tensor([15.0]), torch.tensor([20.0]))
+    return model.neutral().replace(
+        identity=torch.randn(1, model.n_identity, generator=generator),
+        albedo=torch.randn(1, model.n_albedo, generator=generator),
+        light=directional(direction, torch.ones(1), torch.ones(1) / 2),
+        translation=torch.tensor([[0.0, -12.0, -55.0]]),
+    )
+
+
+def shot(parameters):
+    """Rendering over a background with stripes."""
+    maps = render_maps(OpenHead.load(), parameters, Camera.for_photo(SIZE, SIZE))
+    background = np.full((SIZE, SIZE, 3), 0.4, np.float32)
+    background[::16] = 0.3
+    alpha = maps.mask[..., None]
+    return pixels_from_linear(maps.rendering * alpha + background * (1 - alpha))
+
+
+def save(folder: Path, pictures: dict[str, np.ndarray]) -> Path:
+    folder.mkdir()
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return save(tmp_path_factory.mktemp("data") / "photos", {person: shot(head(person)) for person in PEOPLE})
+
+
+def report(folder, photos, outputs, grid=None, **options):
+    found = cases.find_photos([photos])
+    asked = cases.edit_cases(found, GRID if grid is None else grid)
+    return evaluate(Evaluation(asked, "edits", TABLES, SystemOptions(outputs=outputs), GRID, **options), folder)
+
+
+def rendered(share=1.0, swap=False):
+    """Pictures of an editor that goes a share of the way; with ``swap`` it shows the other person."""
+    pictures = {}
+    for person in PEOPLE:
+        shown = head(PEOPLE[1 - PEOPLE.index(person)] if swap else person)
+        pictures[f"{person}__zero"] = shot(shown)
+        for name, edit in GRID.items():
+            target = apply(edit, shown, OpenHead.load())
+            part = {
+                key: torch.lerp(getattr(shown, key), getattr(target, key), share)
+                for key in ("head", "expression", "light")
+            }
+            pictures[f"{person}__{name}"] = shot(shown.replace(**part))
+    return pictures
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory, photos):
+    """Reports of the rendering itself, of an editor that goes half the way, and of one that swaps the people."""
+    folder = tmp_path_factory.mktemp("reports")
+    made = {}
+    for name, pictures in {"exact": rendered(), "half": rendered(0.5), "swapped": rendered(swap=True)}.items():
+        outputs = save(folder / f"{name}-pictures", pictures)
+        made[name] = report(folder / name, photos, outputs)
+    return folder, made
+
+
+def value(metrics, table, figure, edit="all"):
+    return metrics["tables"][table][edit][figure]["value"]
+
+
+def test_control_error_is_small_for_the_rendering_itself(reports):
+    exact = reports[1]["exact"]
+    for edit in ("yaw", "pitch"):
+        assert value(exact, "control", "pose error", edit) < 3
+        assert value(exact, "control", "pose slope", edit) == pytest.approx(1, abs=0.2)
+    assert value(exact, "control", "pose slope, PnP", "yaw") == pytest.approx(1, abs=0.25)
+    assert value(exact, "control", "expression slope", "open") == pytest.approx(1, abs=0.35)
+    assert value(exact, "control", "light slope", "left") == pytest.approx(1, abs=0.25)
+    assert value(exact, "control", "landmark distance") < 4
+
+
+def test_the_slope_falls_for_an_editor_that_does_too_little(reports):
+    exact, half = reports[1]["exact"], reports[1]["half"]
+    for figure, edit in (("pose slope", "yaw"), ("pose slope, PnP", "yaw"), ("expression slope", "open")):
+        ratio = value(half, "control", figure, edit) / value(exact, "control", figure, edit)
+        assert 0.3 < ratio < 0.75, figure
+    assert value(half, "control", "light slope", "left") < 0.9 * value(exact, "control", "light slope", "left")
+    assert value(half, "control", "pose error", "yaw") > 2 * value(exact, "control", "pose error", "yaw")
+
+
+def test_identity_falls_when_people_are_swapped(reports):
+    exact, swapped = reports[1]["exact"], reports[1]["swapped"]
+    assert value(exact, "identity", "similarity") > value(swapped, "identity", "similarity") + 0.02
+    assert value(exact, "identity", "margin") > 0 > value(swapped, "identity", "margin")
+    assert value(exact, "identity", "nearest is the source") == 1
+    assert value(swapped, "identity", "nearest is the source") == 0
+
+
+def test_a_zero_edit_preserves_everything(reports):
+    folder, made = reports
+    assert made["exact"]["zero"] == {"n": 2, "exact": 2}
+    assert made["swapped"]["zero"] == {"n": 2, "exact": 0}
+    row = json.loads(row_path(folder / "exact", "ann__zero").read_text())
+    assert row["whole_psnr"] == row["background_psnr"] == float("inf")
+    assert row["yaw_got"] == row["crosstalk"] == row["light_got"] == 0
+    assert row["sharpness"] == 1
+
+
+def test_the_background_of_a_rendering_stays(reports):
+    assert value(reports[1]["exact"], "preservation", "background PSNR") > 60
+
+
+def test_a_report_is_complete_and_strict(reports):
+    folder, _ = reports
+    text = (folder / "exact" / "metrics.json").read_text()
+    loaded = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert loaded["rows"] == 2 * (len(GRID) + 1)
+    table = (folder / "exact" / "metrics.csv").read_text().splitlines()
+    assert len(table) == loaded["rows"] + 1
+    html = (folder / "exact" / "report.html").read_text()
+    assert (
+        "http" not in html.replace("https://", "") and html.count("data:image") > 5
+    )  # nothing is loaded from elsewhere
+    markdown = (folder / "exact" / "report.md").read_text()
+    assert all(f"| {edit} |" in markdown for edit in GRID)
+
+
+def test_a_run_goes_on_where_it_stopped(reports, photos):
+    folder, _ = reports
+    kept, lost = (row_path(folder / "half", name) for name in ("ann__yaw", "bob__yaw"))
+    before, content = kept.stat().st_mtime_ns, json.loads(lost.read_text())
+    lost.unlink()
+    report(folder / "half", photos, folder / "half-pictures")
+    assert kept.stat().st_mtime_ns == before
+    again = json.loads(lost.read_text())
+    assert again["yaw_got"] == content["yaw_got"]
+    with pytest.raises(InstaFaceError, match="another system"):
+        report(folder / "half", photos, folder / "exact-pictures")
+
+
+def test_comparison_finds_the_difference_and_shows_pairs(reports, tmp_path):
+    folder, made = reports
+    result = compare([folder / "exact", folder / "half" / "metrics.json"], tmp_path)
+    entry = result["tables"]["control"]["yaw"]["pose slope"]
+    assert entry["values"] == [value(m, "control", "pose slope", "yaw") for m in (made["exact"], made["half"])]
+    difference = entry["differences"][0]
+    assert difference["value"] == pytest.approx(entry["values"][1] - entry["values"][0])
+    assert difference["low"] <= difference["value"] <= difference["high"] < 0
+    same = compare([folder / "exact", folder / "exact"], tmp_path)["tables"]["control"]["yaw"]["pose slope"]
+    assert same["differences"][0]["value"] == 0
+    blind = (tmp_path / "blind.html").read_text()
+    assert blind.count("data:image/jpeg") == 3 * len(PEOPLE) * len(GRID)
+    with pytest.raises(InstaFaceError, match="at least two"):
+        compare([folder / "exact"], tmp_path)
+    with pytest.raises(InstaFaceError, match="is no report"):
+        compare([tmp_path, folder / "exact"], tmp_path)
+
+
+def test_missing_pictures_and_missing_faces_are_rows_with_a_reason(tmp_path, photos):
+    outputs = save(tmp_path / "pictures", {"ann__yaw": np.zeros((SIZE, SIZE, 3), np.uint8)})
+    metrics = report(tmp_path / "report", photos, outputs, grid={"yaw": Edit(yaw=20)})
+    text = " ".join(metrics["notes"])
+    assert "1 x no face found in the edit" in text and "no picture bob__yaw" in text
+
+
+def test_reenactment_is_held_against_the_truth(tmp_path):
+    people = head("ann")
+    frames = {
+        "0": shot(people),
+        "1": shot(apply(Edit(yaw=15), people, OpenHead.load())),
+        "2": shot(apply(Edit(expression={"jawOpen": 0.5}), people, OpenHead.load())),
+    }
+    folder = save(tmp_path / "ann", frames)
+    asked = cases.self_cases([folder])
+    assert [case.id for case in asked] == ["ann-0__1", "ann-0__2"]
+    scores = {}
+    for name, pictures in {"right": {"1": "1", "2": "2"}, "still": {"1": "0", "2": "0"}}.items():
+        outputs = save(tmp_path / name, {f"ann-0__{k}": frames[v] for k, v in pictures.items()})
+        evaluation = Evaluation(asked, "self-reenactment", TABLES, SystemOptions(outputs=outputs))
+        scores[name] = evaluate(evaluation, tmp_path / f"{name}-report")
+    assert value(scores["right"], "reenactment", "truth PSNR") > 60
+    assert value(scores["still"], "reenactment", "truth PSNR") < 35
+    assert (
+        value(scores["right"], "control", "pose slope")
+        > 0.9
+        > 0.2
+        > abs(value(scores["still"], "control", "pose slope"))
+    )
+
+
+def test_groups_and_the_worst_of_them(tmp_path):
+    import pandas as pd
+
+    from instaface.evaluation.tables import make_cell, read_labels
+
+    names = [f"{k:02d}" for k in range(20)]
+    labels = tmp_path / "labels.csv"
+    pd.DataFrame(
+        {"file": [f"{n}.jpg" for n in names], "hair": ["long", "short"] * 10, "hat": ["yes"] * 3 + ["no"] * 17}
+    ).to_csv(labels, index=False)
+    groups = read_labels(labels, names)
+    assert set(groups) == {"long", "short", "no", "long no", "short no"}  # three hats are too few to speak of
+    data = pd.DataFrame({"photo": names, "edit": "yaw", "similarity": [0.9, 0.7] * 10})
+    figure = next(figure for figure in FIGURES if figure.name == "similarity")
+    cell = make_cell(figure, data, groups)
+    assert cell["value"] == pytest.approx(0.8)
+    assert cell["worst_group"] in ("short", "short no") and cell["worst_value"] == pytest.approx(0.7)
+
+
+def test_built_in_grids_and_errors_in_others(tmp_path):
+    assert len(cases.load_grid("default")) == 12
+    assert {case.kind for case in cases.edit_cases([Path("a.jpg")], cases.load_grid("default"))} == {
+        "zero",
+        "pose",
+        "expression",
+        "light",
+        "pose+expression+light",
+    }
+    bad = tmp_path / "grid.yaml"
+    bad.write_text("far: {yaw: 200}")
+    with pytest.raises(InstaFaceError, match=r"far: yaw: 200 is out of range"):
+        cases.load_grid(bad)
+    with pytest.raises(InstaFaceError, match="is no grid"):
+        cases.load_grid("nothing")
+
+
+def test_photos_are_found_and_spread(tmp_path):
+    for name in ("b.jpg", "a.png", "c.txt", "d.jpg"):
+        (tmp_path / name).touch()
+    assert [photo.name for photo in cases.find_photos([tmp_path])] == ["a.png", "b.jpg", "d.jpg"]
+    assert [photo.name for photo in cases.find_photos([tmp_path], 2)] == ["a.png", "d.jpg"]
+    with pytest.raises(InstaFaceError, match="two photos are called a"):
+        cases.find_photos([tmp_path, tmp_path / "a.png"])
+    crossed = cases.cross_cases([Path(f"{k}.jpg") for k in range(10)])
+    assert len(crossed) == 40 and all(case.driver != case.photo for case in crossed)
+
+
+def test_a_manifest_names_the_pictures(tmp_path):
+    (tmp_path / "manifest.csv").write_text("file,source,edit,driver\nx/1.png,a.jpg,smile,\ny.png,b.jpg,,c.jpg\n")
+    files = OutputFolder(tmp_path).files
+    assert files == {"a__smile": tmp_path / "x/1.png", "b__c": tmp_path / "y.png"}
+    picture = skimage.data.astronaut()
+    assert resized(picture, 256, 256).shape == (256, 256, 3)
+    with pytest.raises(InstaFaceError, match="does not fit"):
+        resized(picture, 300, 256)
