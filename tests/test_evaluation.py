@@ -106,8 +106,8 @@ def value(metrics, table, figure, edit="all"):
 def test_control_error_is_small_for_the_rendering_itself(reports):
     exact = reports[1]["exact"]
     for edit in ("yaw", "pitch"):
-        assert value(exact, "control", "pose error", edit) < 3
-        assert value(exact, "control", "pose slope", edit) == pytest.approx(1, abs=0.2)
+        assert value(exact, "control", "pose error", edit) < 5
+        assert value(exact, "control", "pose slope", edit) == pytest.approx(1, abs=0.25)
     assert value(exact, "control", "pose slope, PnP", "yaw") == pytest.approx(1, abs=0.25)
     assert value(exact, "control", "expression slope", "open") == pytest.approx(1, abs=0.35)
     assert value(exact, "control", "light slope", "left") == pytest.approx(1, abs=0.25)
