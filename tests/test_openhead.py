@@ -1,15 +1,22 @@
 """The embedded face model: what must hold for any photo, and how far it is from the samples it was learned from."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from instaface.face import OpenHead
-from instaface.face.openhead import MAX_GAZE
+from instaface.face.openhead import LOOK_DEGREES
 
 UPPER_LID, LOWER_LID = {"Left": 386, "Right": 159}, {"Left": 374, "Right": 145}  # middle of the lids, MediaPipe
 UPPER_LIP, LOWER_LIP = 13, 14  # inner contour, middle
 IRIS_RING = {"Left": 473, "Right": 468}
+
+
+TOOLS = Path(__file__).parents[1] / "tools"
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +89,7 @@ def test_landmark_basis_is_the_model_at_the_landmarks(model):
     expected = rest - basis.neck_joint + parameters.translation[:, None].numpy()
     got = model.landmarks(model.vertices(parameters), "mediapipe").numpy()
     np.testing.assert_allclose(got[:, :468], expected[:, :468], atol=2e-4)
-    assert angles.abs().max() < MAX_GAZE
+    assert angles.abs().max() < max(LOOK_DEGREES)
 
 
 def test_gradients_reach_every_parameter(model):
@@ -117,7 +124,7 @@ def test_gaze_turns_both_irises_where_asked(model, side):
 
 def test_look_weights_are_gaze(model):
     by_weight = posed(model, eyeLookOutLeft=0.5, eyeLookInRight=0.5)
-    torch.testing.assert_close(by_weight, posed(model, gaze=(0.5 * MAX_GAZE, 0.0)))
+    torch.testing.assert_close(by_weight, posed(model, gaze=(0.5 * LOOK_DEGREES[0], 0.0)))
 
 
 @pytest.mark.parametrize(("side", "other"), [("Left", "Right"), ("Right", "Left")])
@@ -158,3 +165,33 @@ def test_albedo_is_a_texture(model):
 def test_unknown_scheme_is_refused(model):
     with pytest.raises(ValueError, match="no landmark scheme 'dlib'"):
         model.landmarks(posed(model), "dlib")
+
+
+def test_fresh_samples_of_the_source_are_met(model, shared_data, monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    measure = pytest.importorskip("openhead.measure")
+    source = pytest.importorskip("openhead.source").load_source(shared_data / "ict_facekit.npz")
+    errors = measure.fresh_errors(source, model, count=12, seed=7)
+    assert errors.face.mean() <= 0.35 and np.percentile(errors.face, 99) <= 1.0
+    assert errors.lids.max() <= 0.3 and errors.lips.max() <= 0.3
+
+
+@pytest.mark.slow
+def test_two_hundred_fresh_samples_of_the_source_are_met(model, shared_data, monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    measure = pytest.importorskip("openhead.measure")
+    source = pytest.importorskip("openhead.source").load_source(shared_data / "ict_facekit.npz")
+    errors = measure.fresh_errors(source, model, count=200, seed=8)
+    assert errors.face.mean() <= 0.35 and np.percentile(errors.face, 99) <= 1.0
+    assert errors.lids.max() <= 0.3 and errors.lips.max() <= 0.3
+
+
+@pytest.mark.slow
+def test_building_again_gives_the_same_bytes(shared_data, tmp_path):
+    outputs = [tmp_path / "first.npz", tmp_path / "second.npz"]
+    for output in outputs:
+        source = str(shared_data / "ict_facekit.npz")
+        command = [sys.executable, "build_openhead.py", "--source", source, "--output", str(output), "--renders", "4"]
+        subprocess.run(command, cwd=TOOLS, check=True, capture_output=True)
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    assert outputs[0].stat().st_size <= 8e6

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from openhead import landmarks, paint, regions, unwrap
 from openhead.bases import learn_bases
-from openhead.source import ARKIT_NAMES, IBUG_VERTICES, load_source
-from openhead.topology import build_topology, distance_from, rim
+from openhead.source import ARKIT_NAMES, Source, load_source
+from openhead.topology import Topology, build_topology, distance_from, rim
 
 STEP = 2e-4  # centimetres: what offsets are rounded to
 
@@ -23,11 +23,12 @@ def build(path: Path, renders: int) -> dict[str, NDArray]:
     bases = learn_bases(source, topology, masks)
     mean, triangles, part = bases.mean, topology.triangles, topology.part
     uv, uv_faces = unwrap.unwrap(mean, triangles, topology.symmetry, part, masks)
-    texture = paint.paint(mean, triangles, uv, uv_faces, masks, distances(source, topology))
+    marks = regions.symmetric_marks(source)
+    texture = paint.paint(mean, triangles, uv, uv_faces, masks, marks, lid_distance(source, topology))
     head = landmarks.Head(bases, triangles, uv, uv_faces, texture, masks, part)
     part = np.where((part == "gums") & masks["tongue"][triangles].all(1), "tongue", part)
     names = sorted(set(part.tolist()))
-    ibug_face, ibug_weight = ibug_embedding(source, mean, triangles, part)
+    ibug_face, ibug_weight = ibug_embedding(marks, mean, triangles, part)
     mp_face, mp_weight = mediapipe_embedding(head, renders)
     return {
         "mean": mean.astype(np.float32),
@@ -60,25 +61,19 @@ def save(asset: dict[str, NDArray], path: Path) -> None:
     np.savez_compressed(path, **asset)
 
 
-def distances(source, topology) -> dict[str, NDArray[np.float64]]:  # type: ignore[no-untyped-def]
-    """Distances in centimetres that the paint follows: to the edge of the lids, to the brows' middle line."""
-    x = source.neutral
-    lid = distance_from(rim(source, "eye_sockets"), source.triangles, x)[topology.kept]
-    marks, v = x[IBUG_VERTICES], x[topology.kept]
-    brow = np.minimum(*(regions.near_polyline(v[:, :2], line[:, :2]) for line in (marks[17:22], marks[22:27])))
-    brow[(v[:, 2] < 5) | (v[:, 1] < 4)] = 9
-    lid = np.where(source.part[topology.kept] <= 1, lid, 9)
-    return {"lid": np.minimum(lid, 9), "brow": brow}
+def lid_distance(source: Source, topology: Topology) -> NDArray[np.float64]:
+    """(V,) centimetres along the skin to the edge of the lids, 9 on other parts."""
+    distance = distance_from(rim(source, "eye_sockets"), source.triangles, source.neutral)[topology.kept]
+    return np.where(source.part[topology.kept] <= 1, np.minimum(distance, 9), 9)
 
 
-def ibug_embedding(source, mean, triangles, part):  # type: ignore[no-untyped-def]
+def ibug_embedding(marks: NDArray, mean: NDArray, triangles: NDArray, part: NDArray) -> tuple[NDArray, NDArray]:
     """The 68 points as the source's authors chose them, both halves averaged."""
-    points = source.neutral[IBUG_VERTICES]
-    other = source.neutral[source.mirror[IBUG_VERTICES]][regions.IBUG_MIRROR]
-    return landmarks.snap((points + other) / 2, mean, triangles, part == "skin")
+    return landmarks.snap(marks, mean, triangles, part == "skin")
 
 
-def mediapipe_embedding(head: landmarks.Head, renders: int):  # type: ignore[no-untyped-def]
+def mediapipe_embedding(head: landmarks.Head, renders: int) -> tuple[NDArray, NDArray]:
+    """The 478 points where the detector sees them."""
     lower = lower_half(head)
     points = landmarks.mediapipe_points(head, lower, renders)
     face, weight = np.zeros(len(points), np.int64), np.zeros((len(points), 3))

@@ -14,7 +14,7 @@ from openhead.topology import Topology
 N_IDENTITY = 100
 N_SAMPLES = 4000
 SEED = 20250228
-TONGUE_OUT = np.array([0.0, -0.3, 3.2])  # centimetres that the tongue's tip moves
+TONGUE_OUT = np.array([0.0, 0.5, 3.2])  # centimetres that the tongue's tip moves
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,11 @@ def sphere(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
 
 
 def tongue_out(mean: NDArray[np.float64], regions: dict[str, NDArray[np.bool_]]) -> NDArray[np.float64]:
-    """The source has no ``tongueOut``: the tongue's front is pulled forwards, the more the nearer to its tip."""
+    """The source has no ``tongueOut``: the tongue is pulled forwards, the more the nearer to its tip.
+
+    It passes between the lips when ``jawOpen`` is set as well."""
     out = np.zeros_like(mean)
     tongue = regions["tongue"]
     z = mean[tongue, 2]
-    out[tongue] = smoothstep(z.min() + 1.0, z.max(), z)[:, None] * TONGUE_OUT
+    out[tongue] = smoothstep(z.min(), z.max(), z)[:, None] * TONGUE_OUT
     return out

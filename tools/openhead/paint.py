@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhead.raster import rasterise
-from openhead.regions import IRIS_DEGREES, eye_axis, smoothstep
+from openhead.regions import IRIS_DEGREES, above_hairline, brow_distance, eye_axis, lip_distance, smoothstep
 
 SIZE = 256
 # sRGB colours, 0..1.
@@ -28,10 +28,21 @@ def paint(
     uv: NDArray[np.float32],
     uv_faces: NDArray[np.int64],
     regions: dict[str, NDArray[np.bool_]],
-    distances: dict[str, NDArray[np.float64]],
+    marks: NDArray[np.float64],
+    to_lid: NDArray[np.float64],
     size: int = SIZE,
 ) -> NDArray[np.float64]:
-    """(S, S, 3) sRGB texture, 0..1, row 0 at v = 1; what no triangle covers continues the nearest colour."""
+    """A texture of sRGB colours.
+
+    Args:
+        vertices: (V, 3) the mean face, with its triangles, texture coordinates and regions.
+        marks: (68, 3) iBUG points that brows and lips follow.
+        to_lid: (V,) centimetres along the skin to the edge of the lids.
+        size: S.
+
+    Returns:
+        (S, S, 3) 0..1, row 0 at v = 1; what no triangle covers continues the nearest colour.
+    """
     plane = np.column_stack([uv[:, 0] * size, (1 - uv[:, 1]) * size, np.zeros(len(uv))]).astype(np.float64)
     _, face, weight = rasterise(plane, uv_faces, size, size)
     covered = face >= 0
@@ -46,10 +57,14 @@ def paint(
     def blend(amount: NDArray, rgb: tuple[float, float, float]) -> None:
         colour[:] += amount[:, None] * (np.array(rgb) - colour)
 
-    blend(smoothstep(0.2, 0.8, sample(regions["scalp"])), SCALP)
-    blend(0.85 * smoothstep(0.45, 0.15, sample(distances["brow"])), BROWS)
-    blend(smoothstep(0.3, 0.7, sample(regions["lips"])), LIPS)
-    blend(0.8 * smoothstep(0.16, 0.04, sample(distances["lid"])), LASHES)
+    place = sample(vertices)
+    front = smoothstep(6.0, 7.0, place[:, 2])
+    blend(smoothstep(-0.4, 0.4, above_hairline(place)) * (1 - sample(regions["ears"])), SCALP)
+    blend(0.85 * front * smoothstep(0.5, 0.15, brow_distance(place, marks)), BROWS)
+    blend(front * smoothstep(0.06, -0.06, lip_distance(place, marks)), LIPS)
+    edge = sample(to_lid)
+    upper = np.where(place[:, 1] > marks[36:48, 1].mean(), 0.8, 0.35)
+    blend(upper * smoothstep(0.0, 0.12, edge) * smoothstep(0.38, 0.22, edge), LASHES)
     for name, rgb in INSIDE.items():
         inside = regions[name][corners].any(1) & ~regions["skin"][corners].all(1)
         colour[inside] = rgb

@@ -10,10 +10,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from openhead.source import IBUG_VERTICES, PARTS, Source
+from openhead.source import IBUG_VERTICES, PARTS, Source, tongue_mask
 from openhead.topology import Topology, distance_from, rim
 
 NECK_JOINT = np.array([0.0, -5.0, -1.0])  # in the neck's axis, at the height of the axis and third vertebra
+KAPPA_DEGREES = 5.0  # the eye's optical axis, where the iris is, points this much more outwards than its gaze
 IRIS_DEGREES = 21.5  # half angle of the iris seen from the eyeball's centre
 
 
@@ -57,7 +58,8 @@ def eye_axis(vertices: NDArray[np.float64], eye: NDArray[np.int64]) -> tuple[NDA
     """Centre of an eyeball and the direction of its pole (the middle of the iris)."""
     x = vertices[eye]
     centre = np.linalg.lstsq(np.c_[2 * x, np.ones(len(x))], (x**2).sum(1), rcond=None)[0][:3]
-    return centre, np.array([0.0, 0.0, 1.0])
+    kappa = np.sign(centre[0]) * np.deg2rad(KAPPA_DEGREES)
+    return centre, np.array([np.sin(kappa), 0.0, np.cos(kappa)])
 
 
 def region_masks(source: Source, topology: Topology) -> dict[str, NDArray[np.bool_]]:
@@ -70,23 +72,18 @@ def region_masks(source: Source, topology: Topology) -> dict[str, NDArray[np.boo
     edges = source.triangles[np.isin(source.part[source.triangles], [0, 1]).all(1)]
     to_lid = distance_from(rim(source, "eye_sockets"), edges, source.neutral)[topology.kept]
     to_lip = distance_from(rim(source, "mouth"), edges, source.neutral)[topology.kept]
-    marks = source.neutral[IBUG_VERTICES]
-    marks = 0.5 * (marks + source.neutral[source.mirror[IBUG_VERTICES]][IBUG_MIRROR])
+    marks = symmetric_marks(source)
 
     out: dict[str, NDArray[np.bool_]] = {}
     ear = skin & (np.abs(x) > ear_root(y, z)) & (y > -2.4) & (y < 4.2) & (z > -2.8) & (z < 2.0)
     front = skin & ~ear & (z > 2.0)
     mouth_line = np.interp(np.abs(x), [0.0, 0.8, 1.6, 2.6], mouth_line_heights(marks))
-    lips = front & (to_lip < 1.4) & inside_polygon(v[:, :2], marks[48:60, :2])
-    lips |= front & (to_lip < 1e-6)
+    lips = front & (to_lip < 2.2) & ((lip_distance(v, marks) < 0) | (to_lip < 0.3))
     out["lips"] = lips
     out["lip_upper"], out["lip_lower"] = lips & (y >= mouth_line), lips & (y < mouth_line)
     eye_height = marks[36:48, 1].mean()
     out["eyelids"] = front & (to_lid < np.where(y > eye_height, 0.75, 0.5))
-    brow = np.full(len(v), np.inf)
-    for line in (marks[17:22], marks[22:27]):
-        brow = np.minimum(brow, near_polyline(v[:, :2], line[:, :2]))
-    out["brows"] = front & (brow < 0.42) & (y > 4.3)
+    out["brows"] = front & (brow_distance(v, marks) < 0.42) & (y > 4.3)
     for side, sign in (("left", 1), ("right", -1)):
         out[f"brow_{side}"] = out["brows"] & (sign * x > 0)
         out[f"ear_{side}"] = ear & (sign * x > 0)
@@ -98,8 +95,7 @@ def region_masks(source: Source, topology: Topology) -> dict[str, NDArray[np.boo
     out["ears"] = ear
     half_nose = np.interp(y, [-1.2, 0.2, 1.2, 3.4, 4.6], [2.0, 2.1, 1.9, 1.0, 1.0])
     out["nose"] = front & ~lips & (np.abs(x) < half_nose) & (y > -1.1) & (y < 4.6) & (z > 7.0) & (to_lip > 1.0)
-    hairline = np.interp(z, [-9.0, -4.0, 0.0, 1.5, 4.0, 9.0], [-4.5, -2.5, 1.0, 4.0, 8.6, 9.4])
-    out["scalp"] = skin & ~ear & (y > hairline)
+    out["scalp"] = skin & ~ear & (above_hairline(v) > 0)
     weight = head_weights(v)
     out["shoulders"] = skin & (weight < 0.02)
     jaw_edge = np.interp(z, [-2.0, 2.0, 5.0, 9.0], [-2.5, -4.0, -7.5, -9.0])
@@ -130,6 +126,29 @@ IBUG_MIRROR = np.array([
 # fmt: on
 
 
+def symmetric_marks(source: Source) -> NDArray[np.float64]:
+    """(68, 3) iBUG points on the neutral face, both halves averaged."""
+    marks = source.neutral[IBUG_VERTICES]
+    other = source.neutral[source.mirror[IBUG_VERTICES]][IBUG_MIRROR]
+    return (marks + other) / 2
+
+
+def above_hairline(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) height in centimetres of (N, 3) points over a usual hairline: forehead, temple, behind the ear, nape."""
+    return x[:, 1] - np.interp(x[:, 2], [-9.0, -4.0, 0.0, 1.5, 4.0, 9.0], [-4.5, -2.5, 1.0, 4.0, 8.6, 9.4])
+
+
+def lip_distance(x: NDArray[np.float64], marks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) distance in the frontal view to the lips' outer contour, negative inside."""
+    contour = marks[[*range(48, 60), 48], :2]
+    return near_polyline(x[:, :2], contour) * np.where(inside_polygon(x[:, :2], contour[:-1]), -1, 1)
+
+
+def brow_distance(x: NDArray[np.float64], marks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) distance in the frontal view to the middle line of the nearer brow."""
+    return np.minimum(*(near_polyline(x[:, :2], line[:, :2]) for line in (marks[17:22], marks[22:27])))
+
+
 def mouth_line_heights(marks: NDArray[np.float64]) -> list[float]:
     """Height of the line between the lips at |x| = 0, 0.8, 1.6, 2.6 cm."""
     inner = 0.5 * (marks[61:64, 1].mean() + marks[65:68, 1].mean())
@@ -140,10 +159,3 @@ def mouth_line_heights(marks: NDArray[np.float64]) -> list[float]:
 def ear_root(y: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float64]:
     """|x| of the head's side where the ear grows out of it."""
     return np.interp(z, [-2.8, -1.0, 0.5, 1.2, 2.0], [7.6, 7.5, 7.35, 7.5, 7.9]) - 0.05 * np.abs(y - 1.0)
-
-
-def tongue_mask(source: Source) -> NDArray[np.bool_]:
-    """(N,) the tongue: what lies inside the lower teeth and above the floor of the mouth."""
-    x, y, z = source.neutral.T
-    gums = source.part == list(PARTS).index("gums")
-    return gums & (np.abs(x) < 2.0) & (y < -2.0) & (y > -4.6) & (z > 2.0) & (z < 9.6)

@@ -22,7 +22,7 @@ PARTS = {
     "eye_left": (21451, 22220),
     "eye_right": (23021, 23790),
 }
-NARROW_FACE = 6706  # vertices before this one belong to the face without ears, upper forehead and throat
+TONGUE_FIRST = 16553  # of the gums, the vertices from here on are the tongue, but for a few of the throat
 
 # fmt: off
 IBUG_VERTICES = np.array([
@@ -113,3 +113,9 @@ def triangulate(vertices: NDArray[np.float64], quads: NDArray[np.int64]) -> NDAr
     one = np.where(first, quads[:, [0, 1, 2]], quads[:, [0, 1, 3]])
     two = np.where(first, quads[:, [0, 2, 3]], quads[:, [1, 2, 3]])
     return np.concatenate([triangles, one, two])
+
+
+def tongue_mask(source: Source) -> NDArray[np.bool_]:
+    """(N,) the vertices of the tongue."""
+    gums = source.part == list(PARTS).index("gums")
+    return gums & (np.arange(len(gums)) >= TONGUE_FIRST) & (source.neutral[:, 2] > 3.2)

@@ -10,7 +10,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
 
 from openhead.decimate import decimate
-from openhead.source import ARKIT_NAMES, IBUG_VERTICES, PARTS, Source
+from openhead.source import ARKIT_NAMES, IBUG_VERTICES, PARTS, Source, tongue_mask
 
 # Vertices to keep of one half, midline included.
 TARGETS = {"skin": 3500, "mouth": 170, "eye_sockets": 90, "gums": 420, "teeth": 560, "eye_left": 300}
@@ -130,7 +130,7 @@ def importance(source: Source) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     to_lid = distance_from(rim(source, "eye_sockets"), skin, x)
     to_lip = distance_from(rim(source, "mouth"), skin, x)
     locked = np.zeros(len(x), bool)
-    locked[(to_lid < 0.12) | (to_lip < 0.05)] = True
+    locked[(to_lid < 0.25) | (to_lip < 0.08)] = True
     locked[IBUG_VERTICES] = True
     # Of each 68-point landmark the mirror image too, so that halves agree.
     locked[source.mirror[IBUG_VERTICES]] = True
@@ -142,6 +142,8 @@ def importance(source: Source) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     weight[(source.part == 0) & (np.abs(x[:, 0]) < 2.2) & (x[:, 1] > -1.5) & (x[:, 1] < 2.5) & (x[:, 2] > 9)] = (
         1.5  # nose
     )
+    weight[tongue_mask(source)] = 2.0
+    weight[(source.part == 0) & (np.abs(x[:, 0]) > 7.3) & (x[:, 2] < 2.0)] = 1.5  # ears
     front = np.isin(source.part, [list(PARTS).index("eye_left"), list(PARTS).index("eye_right")]) & (x[:, 2] > 8.3)
     weight[front] = 4.0
     return locked, weight

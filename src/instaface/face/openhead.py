@@ -20,13 +20,13 @@ from instaface.face.parameters import FaceParameters
 from instaface.face.rotation import rotation_from_angles
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-MAX_GAZE = 30.0  # degrees that an eyeball turns at weight 1 of an eyeLook blendshape
 SIDES = ("left", "right")
-# Blendshapes by eye and direction: x = (towards the right edge of the picture, left edge), y = (up, down).
+# Blendshapes of each eye: towards the right edge of the picture, towards the left one, up, down.
 LOOK = (
     ("eyeLookOutLeft", "eyeLookInLeft", "eyeLookUpLeft", "eyeLookDownLeft"),
     ("eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight", "eyeLookDownRight"),
 )
+LOOK_DEGREES = (30.0, 30.0, 20.0, 30.0)  # that an eyeball turns at weight 1, in the same order
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class OpenHead(MorphableModel):
         neck_joint: (3,) float32, the same for all identities.
         eye_centre: (2, 3) float32 of the mean face, left and right; ``eye_centre_identity`` (I, 2, 3) moves them.
         symmetry: (V,) int64, the vertex on the other side. On the skin, texture coordinates mirror with u -> 1 - u.
+        painted_albedo: (3, S, S) linear RGB, hand-painted: what ``albedo`` gives where there is no albedo model.
         part_names: names of the mesh's parts (``skin``, ``eye_left``, ``eye_right``, ``eye_sockets``, ``gums``,
             ``mouth``, ``teeth``, ``tongue``), in the order of ``part_labels``.
         part_labels: (F,) int64 index into ``part_names`` of every triangle.
@@ -113,8 +114,9 @@ class OpenHead(MorphableModel):
             for scheme in ("mediapipe", "ibug")
         }
         self._look = indices(np.array([[self.expression_names.index(name) for name in eye] for eye in LOOK]))
+        self.painted_albedo = linear_from_srgb(tensor(asset["albedo"]).permute(2, 0, 1) / 255)
         if albedo is None:
-            self._albedo_mean = linear_from_srgb(tensor(asset["albedo"]).permute(2, 0, 1) / 255)
+            self._albedo_mean = self.painted_albedo
             self._albedo_basis = torch.zeros(0, *self._albedo_mean.shape)
         else:
             self._albedo_mean, self._albedo_basis = tensor(albedo["mean"]), tensor(albedo["basis"])
@@ -128,8 +130,8 @@ class OpenHead(MorphableModel):
     def effective_expression(self, expression: Tensor, gaze: Tensor) -> tuple[Tensor, Tensor]:
         """Weights that move the skin, and the eyeballs' angles.
 
-        An eyeLook weight w turns its eyeball by w x ``MAX_GAZE`` degrees on top of ``gaze``; the lids follow the
-        angle that comes out, whichever way it was asked for: their weight is the angle over ``MAX_GAZE``.
+        An eyeLook weight w turns its eyeball by w x ``LOOK_DEGREES`` on top of ``gaze``; the lids follow the angle
+        that comes out, whichever way it was asked for: their weight is the angle over ``LOOK_DEGREES``, at most 1.2.
 
         Args:
             expression: (B, E) weights.
@@ -138,11 +140,10 @@ class OpenHead(MorphableModel):
         Returns:
             (B, E) weights to apply to ``expression`` offsets and (B, 2, 2) degrees.
         """
-        weights = expression[:, self._look]  # (B, 2, 4)
-        asked = torch.stack([weights[..., 0] - weights[..., 1], weights[..., 2] - weights[..., 3]], -1)
-        angles = gaze + MAX_GAZE * asked
-        share = angles / MAX_GAZE
-        follow = torch.stack([share[..., 0], -share[..., 0], share[..., 1], -share[..., 1]], -1).clamp(0, 1.2)
+        degrees = expression.new_tensor(LOOK_DEGREES)
+        asked = expression[:, self._look] * degrees  # (B, 2, 4)
+        angles = gaze + asked[..., 0::2] - asked[..., 1::2]
+        follow = (torch.stack([angles, -angles], -1).flatten(-2) / degrees).clamp(0, 1.2)
         index = self._look.flatten().expand(len(expression), -1)
         return expression.scatter(1, index, follow.flatten(1)), angles
 
