@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from instaface.face import OpenHead
-from instaface.face.openhead import LOOK_DEGREES
+from instaface.face.openhead import MAX_GAZE
 
 UPPER_LID, LOWER_LID = {"Left": 386, "Right": 159}, {"Left": 374, "Right": 145}  # middle of the lids, MediaPipe
 UPPER_LIP, LOWER_LIP = 13, 14  # inner contour, middle
@@ -89,7 +89,7 @@ def test_landmark_basis_is_the_model_at_the_landmarks(model):
     expected = rest - basis.neck_joint + parameters.translation[:, None].numpy()
     got = model.landmarks(model.vertices(parameters), "mediapipe").numpy()
     np.testing.assert_allclose(got[:, :468], expected[:, :468], atol=2e-4)
-    assert angles.abs().max() < max(LOOK_DEGREES)
+    assert angles.abs().max() < MAX_GAZE
 
 
 def test_gradients_reach_every_parameter(model):
@@ -124,7 +124,7 @@ def test_gaze_turns_both_irises_where_asked(model, side):
 
 def test_look_weights_are_gaze(model):
     by_weight = posed(model, eyeLookOutLeft=0.5, eyeLookInRight=0.5)
-    torch.testing.assert_close(by_weight, posed(model, gaze=(0.5 * LOOK_DEGREES[0], 0.0)))
+    torch.testing.assert_close(by_weight, posed(model, gaze=(0.5 * MAX_GAZE, 0.0)))
 
 
 @pytest.mark.parametrize(("side", "other"), [("Left", "Right"), ("Right", "Left")])

@@ -26,7 +26,7 @@ LOOK = (
     ("eyeLookOutLeft", "eyeLookInLeft", "eyeLookUpLeft", "eyeLookDownLeft"),
     ("eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight", "eyeLookDownRight"),
 )
-LOOK_DEGREES = (30.0, 30.0, 20.0, 30.0)  # that an eyeball turns at weight 1, in the same order
+MAX_GAZE = 30.0  # degrees that an eyeball turns at weight 1 of an eyeLook blendshape
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ class OpenHead(MorphableModel):
     def effective_expression(self, expression: Tensor, gaze: Tensor) -> tuple[Tensor, Tensor]:
         """Weights that move the skin, and the eyeballs' angles.
 
-        An eyeLook weight w turns its eyeball by w x ``LOOK_DEGREES`` on top of ``gaze``; the lids follow the angle
-        that comes out, whichever way it was asked for: their weight is the angle over ``LOOK_DEGREES``, at most 1.2.
+        An eyeLook weight w turns its eyeball by w x ``MAX_GAZE`` degrees on top of ``gaze``; the lids follow the angle
+        that comes out, whichever way it was asked for: their weight is the angle over ``MAX_GAZE``, at most 1.2.
 
         Args:
             expression: (B, E) weights.
@@ -140,10 +140,9 @@ class OpenHead(MorphableModel):
         Returns:
             (B, E) weights to apply to ``expression`` offsets and (B, 2, 2) degrees.
         """
-        degrees = expression.new_tensor(LOOK_DEGREES)
-        asked = expression[:, self._look] * degrees  # (B, 2, 4)
+        asked = expression[:, self._look] * MAX_GAZE  # (B, 2, 4)
         angles = gaze + asked[..., 0::2] - asked[..., 1::2]
-        follow = (torch.stack([angles, -angles], -1).flatten(-2) / degrees).clamp(0, 1.2)
+        follow = (torch.stack([angles, -angles], -1).flatten(-2) / MAX_GAZE).clamp(0, 1.2)
         index = self._look.flatten().expand(len(expression), -1)
         return expression.scatter(1, index, follow.flatten(1)), angles
 
