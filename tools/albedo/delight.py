@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from instaface.track.light import AMBIENT, AMBIENT_SPREAD, COLOUR_SPREAD
 from numpy.typing import NDArray
 
 from albedo.unwrap import Layout, Unwrapped
 from instaface.face.light import basis
+from instaface.track.light import AMBIENT, AMBIENT_SPREAD, COLOUR_SPREAD
 
 DIRECTED, SECOND = 0.6, 0.15  # standard deviations of first and second-order light over the mean shading
 NOISE = 0.1  # of skin about the fit, relative

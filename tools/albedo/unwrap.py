@@ -30,7 +30,7 @@ class Layout:
         raster: triangles of all parts over the texels.
         skin: (S, S) bool.
         plain: (S, S) bool, face without brows, lids, lips: what light is fitted to.
-        learned: (S, S) bool, skin that photos show bare: head and the upper neck, not the scalp.
+        learned: (S, S) bool, skin that photos show bare and lit: face and ears.
         soft: (S, S) bool, skin that may differ from the rest in hue: lips, lids, brows.
     """
 
@@ -73,12 +73,11 @@ def layout(model: OpenHead) -> Layout:
     part = np.append(model.part_labels.numpy(), -1)[raster.face_index]
     skin = part == model.part_names.index("skin")
     soft = skin & region("lips", "eyelids", "brows")
-    follows = np.append(model.head_weight.numpy(), 0)[vertex] > 0.5
     return Layout(
         raster=raster,
         skin=skin,
         plain=skin & region("face") & ~soft,
-        learned=skin & follows & ~region("scalp", "shoulders"),
+        learned=skin & region("face", "ears"),
         soft=soft,
     )
 

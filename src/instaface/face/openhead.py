@@ -85,8 +85,9 @@ class OpenHead(MorphableModel):
 
         Args:
             asset: what ``tools/build_openhead.py`` writes.
-            albedo: ``mean`` (3, S, S) and ``basis`` (A, 3, S, S), linear RGB, for unit-variance coefficients. Without
-                it every face has the hand-painted albedo of the asset.
+            albedo: what ``tools/build_albedo.py`` writes, linear RGB: ``mean`` (3, S, S), and ``basis`` (A, 3, S, S)
+                times ``scale`` (A,) for coefficients of unit variance. Without it every face has the hand-painted
+                albedo of the asset.
         """
         self.expression_names = tuple(str(name) for name in asset["expression_names"])
         step = float(asset["step"])
@@ -119,7 +120,8 @@ class OpenHead(MorphableModel):
             self._albedo_mean = self.painted_albedo
             self._albedo_basis = torch.zeros(0, *self._albedo_mean.shape)
         else:
-            self._albedo_mean, self._albedo_basis = tensor(albedo["mean"]), tensor(albedo["basis"])
+            self._albedo_mean = tensor(albedo["mean"])
+            self._albedo_basis = tensor(albedo["basis"]) * tensor(albedo["scale"])[:, None, None, None]
         self.n_albedo = len(self._albedo_basis)
 
     @classmethod
