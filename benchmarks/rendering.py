@@ -50,7 +50,7 @@ def main() -> None:
     points, faces = camera.project(mesh.vertices[0]).numpy(), mesh.faces.numpy().astype("int32")
     raster = rasterise(points, faces, size, size)
     normals = mesh.normals()[0].numpy()
-    batch = model.neutral(options.batch).to(device)
+    batch, moved = model.neutral(options.batch).to(device), model.to(device)
     steps: dict[str, tuple[Callable[[], object], str]] = {
         "pose the mesh, with normals": (lambda: model.mesh(parameters).normals(), "cpu"),
         "rasterise": (lambda: rasterise(points, faces, size, size), "cpu"),
@@ -60,7 +60,7 @@ def main() -> None:
         "all maps": (lambda: render_maps(model, parameters, camera), "cpu"),
         "all maps, coded for the network": (lambda: render_maps(model, parameters, camera).for_network(), "cpu"),
         f"torch, batch of {options.batch}, on {device}": (
-            lambda: on_device.render_batch(model, batch, camera),
+            lambda: on_device.render_batch(moved, batch, camera),
             device,
         ),
     }

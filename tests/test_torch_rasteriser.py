@@ -74,7 +74,7 @@ def test_a_batch_is_rendered_as_its_faces_one_by_one(device):
     model = Sphere()
     parameters = two_faces(model)
     cameras = [Camera.for_photo(160, 128), Camera.for_photo(160, 128).crop(20, 10, 120, 96, (160, 128))]
-    batch = on_device.render_batch(model, parameters.to(device), cameras)
+    batch = on_device.render_batch(model.to(device), parameters.to(device), cameras)
     coded = batch.for_network()
     for k, camera in enumerate(cameras):
         expected = render_maps(model, parameters[k], camera)
@@ -83,3 +83,10 @@ def test_a_batch_is_rendered_as_its_faces_one_by_one(device):
         np.testing.assert_allclose(batch.rendering[k].permute(1, 2, 0).cpu(), expected.rendering, atol=1e-3)
         for name, values in expected.for_network().items():
             torch.testing.assert_close(coded[name][k].cpu(), values, atol=3e-3, rtol=0)
+
+
+def test_a_model_moves_with_all_its_tensors():
+    model = Sphere()
+    moved = model.to("meta")
+    assert moved.faces.device.type == "meta" and moved.regions["left"].device.type == "meta"
+    assert model.faces.device.type == "cpu" and moved.radius == model.radius

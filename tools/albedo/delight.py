@@ -24,7 +24,7 @@ DARKEST = 0.3  # shading over its mean: where less light falls, albedo is not re
 Floats = NDArray[np.float64]
 
 
-def fit_product(photo: Unwrapped, detail: Floats, place: Layout) -> tuple[Floats, Floats, Floats]:
+def fit_product(photo: Unwrapped, detail: Floats, place: Layout) -> tuple[Floats, Floats]:
     """Skin tone times light, by robust ridge regression on plain skin.
 
     Args:
@@ -33,26 +33,22 @@ def fit_product(photo: Unwrapped, detail: Floats, place: Layout) -> tuple[Floats
         place: the texture's layout.
 
     Returns:
-        (9, 3) light for an albedo of ``detail``; (3,) its mean shading over the plain skin that is seen; and
-        (S, S, 3) its shading, not clamped.
+        (3,) its mean over the plain skin that is seen, and (9, 3) the light for an albedo of ``detail``.
     """
     use = place.plain & (photo.weight > 0.2)
-    harmonics = basis(torch.from_numpy(photo.normals.astype(np.float64))).numpy()
-    rows, colours = harmonics[use], photo.colour[use] / detail[use]
+    rows, colours = _harmonics(photo)[use], photo.colour[use] / detail[use]
     ridge = np.diag([0.0, *[DIRECTED**-2] * 3, *[SECOND**-2] * 5])
-    trust = photo.weight[use].astype(np.float64)
-    weights = trust.copy()
+    trust = photo.weight[use].astype(np.float64) / (NOISE**2 * CORRELATION)
+    weights = trust
     light = np.zeros((9, 3))
     for _ in range(8):
         level = np.maximum((weights[:, None] * colours).sum(0) / weights.sum(), 1e-4)
-        gram = (rows * weights[:, None]).T @ rows / (NOISE**2 * CORRELATION) + ridge
-        light = (
-            np.linalg.solve(gram, (rows * weights[:, None]).T @ (colours / level)) * level / (NOISE**2 * CORRELATION)
-        )
+        weighted = (rows * weights[:, None]).T
+        light = np.linalg.solve(weighted @ rows + ridge, weighted @ (colours / level)) * level
         squares = (((colours - rows @ light) / level) ** 2).mean(1) / NOISE**2
         weights = trust / (1 + squares / ROBUST**2) ** 2
     mean = (trust[:, None] * (rows @ light)).sum(0) / trust.sum()
-    return light, np.maximum(mean, 1e-4), harmonics @ light
+    return np.maximum(mean, 1e-4), light
 
 
 def split(products: Floats, weights: Floats) -> tuple[Floats, Floats]:
@@ -79,16 +75,17 @@ def split(products: Floats, weights: Floats) -> tuple[Floats, Floats]:
     return products / shading, shading
 
 
-def albedo_of(photo: Unwrapped, shading: Floats, place: Layout, tone: Floats, detail: Floats) -> tuple[Floats, Floats]:
+def albedo_of(photo: Unwrapped, light: Floats, place: Layout, tone: Floats, detail: Floats) -> tuple[Floats, Floats]:
     """Albedo texture (S, S, 3) of a photo, and its trust (S, S).
 
     Args:
         photo: unwrapped.
-        shading: (S, S, 3).
+        light: (9, 3).
         place: the texture's layout.
         tone: (3,) of the photo's skin.
         detail: (S, S, 3) of the mean face.
     """
+    shading = _harmonics(photo) @ light
     level = shading[place.plain].mean(0)
     lit = np.maximum(shading, DARKEST * level)
     out = photo.colour / lit
@@ -96,6 +93,10 @@ def albedo_of(photo: Unwrapped, shading: Floats, place: Layout, tone: Floats, de
     # Clothes, frames of glasses, strands of hair, shadows: texels that skin of this tone would not show.
     log = np.log(np.maximum(out, 1e-4)) - np.log(tone * detail)
     hue = log - log.mean(-1, keepdims=True)
-    far = np.hypot(log.mean(-1) / 0.45, np.linalg.norm(hue, axis=-1) / np.where(place.soft, 0.5, 0.22))
-    limit = np.where(place.soft, 3.0, 1.5)
-    return out, trust * (far < limit)
+    skin = (np.abs(log.mean(-1)) < place.darkness) & (np.linalg.norm(hue, axis=-1) < place.hue)
+    return out, trust * skin
+
+
+def _harmonics(photo: Unwrapped) -> Floats:
+    """(S, S, 9)"""
+    return basis(torch.from_numpy(photo.normals)).numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ VALIDATION = 18  # faces whose number this divides are never learned from
 PER_CELL = 150  # portraits of each gender and group
 COMPONENTS = 48
 ROUNDS = 2  # of fitting light and re-estimating the mean face's detail
-SEEN = 0.02  # share of the portraits that must show a texel for it to be learned
+SEEN = 0.15  # share of the portraits that must show a texel for it to be learned
 
 Floats = NDArray[np.float32]
 
@@ -70,50 +71,64 @@ def balanced(cells: list[str]) -> Floats:
     return np.array([1 / (cells.count(cell) * len(set(cells))) for cell in cells], np.float32)
 
 
-def unwrap_all(folder: Path, names: list[str], model: OpenHead, keep: Path | None) -> tuple[list[Unwrapped], list[int]]:
+@dataclass(frozen=True)
+class Portraits:
+    """Unwrapped photos, in half precision: ``Portraits[k]`` is one of them."""
+
+    colour: NDArray[np.float16]
+    normals: NDArray[np.float16]
+    weight: NDArray[np.float16]
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def __getitem__(self, k: int) -> Unwrapped:
+        return Unwrapped(*(part[k].astype(np.float32) for part in (self.colour, self.normals, self.weight)))
+
+
+def unwrap_all(folder: Path, names: list[str], model: OpenHead, keep: Path | None) -> tuple[Portraits, list[int]]:
     """The portraits in which a face is found, and their places in ``names``."""
     if keep is not None and keep.exists():
         with np.load(keep) as kept:
-            colour, normals, trust, used = (kept[key] for key in ("colour", "normals", "weight", "used"))
-    else:
-        found: list[tuple[int, Unwrapped]] = []
-        for k, name in enumerate(names):
-            faces = track(folder / "faces" / name, faces=1)
-            if faces:
-                found.append((k, unwrap(faces[0], model)))
-            if k % 100 == 99:
-                print(f"{k + 1} of {len(names)} portraits", flush=True)
-        used = np.array([k for k, _ in found])
-        colour = np.stack([photo.colour.astype(np.float16) for _, photo in found])
-        normals = np.stack([photo.normals.astype(np.float16) for _, photo in found])
-        trust = np.stack([photo.weight.astype(np.float16) for _, photo in found])
-        if keep is not None:
-            np.savez(keep, colour=colour, normals=normals, weight=trust, used=used)
-    photos = [Unwrapped(*(part[k].astype(np.float32) for part in (colour, normals, trust))) for k in range(len(used))]
-    return photos, used.tolist()
+            return Portraits(kept["colour"], kept["normals"], kept["weight"]), kept["used"].tolist()
+    parts: list[tuple[NDArray[np.float16], ...]] = []
+    used = []
+    for k, name in enumerate(names):
+        for face in track(folder / "faces" / name, faces=1):
+            photo = unwrap(face, model)
+            parts.append(tuple(part.astype(np.float16) for part in (photo.colour, photo.normals, photo.weight)))
+            used.append(k)
+        if k % 100 == 99:
+            print(f"{k + 1} of {len(names)} portraits", flush=True)
+    portraits = Portraits(*(np.stack(part) for part in zip(*parts, strict=True)))
+    if keep is not None:
+        np.savez(keep, colour=portraits.colour, normals=portraits.normals, weight=portraits.weight, used=used)
+    return portraits, used
 
 
-def delight(photos: list[Unwrapped], weights: Floats, place: Layout, cells: list[str]) -> tuple[Floats, Floats, Floats]:
-    """(N, S * S, 3) albedo and (N, S * S) trust of the photos, symmetric; and (N, 3) tones of their skin."""
+def delight(photos: Portraits, weights: Floats, place: Layout, cells: list[str]) -> tuple[Floats, Floats, Floats]:
+    """Albedo (N, T, 3) and trust (N, T) of the photos' left half, the same as the right one; (N, 3) tones of skin."""
     detail = np.ones((SIZE, SIZE, 3), np.float32)
-    textures = np.empty((len(photos), SIZE, SIZE, 3), np.float32)
-    trust = np.empty((len(photos), SIZE, SIZE), np.float32)
+    textures = np.empty((len(photos), SIZE, SIZE // 2, 3), np.float32)
+    trust = np.empty((len(photos), SIZE, SIZE // 2), np.float32)
     for _ in range(ROUNDS):
-        fits = [fit_product(photo, detail, place) for photo in photos]
-        tones, shadings = split(np.stack([product for _, product, _ in fits]), weights)
-        for k, (photo, (_, _, product)) in enumerate(zip(photos, fits, strict=True)):
-            colour, sure = albedo_of(photo, product / tones[k], place, tones[k], detail)
-            textures[k], trust[k] = symmetric(colour, sure)
-        detail = mean_detail(textures / tones[:, None, None], trust, weights, place)
+        fits = [fit_product(photos[k], detail, place) for k in range(len(photos))]
+        tones, shadings = split(np.stack([product for product, _ in fits]), weights)
+        for k, (_, light) in enumerate(fits):
+            colour, sure = albedo_of(photos[k], light / tones[k], place, tones[k], detail)
+            textures[k], trust[k] = (half[:, : SIZE // 2] for half in symmetric(colour, sure))
+        detail = mean_detail(textures, trust, tones, weights, place)
     report(tones, shadings, cells)
     return textures.reshape(len(photos), -1, 3), trust.reshape(len(photos), -1), tones.astype(np.float32)
 
 
-def mean_detail(relative: Floats, trust: Floats, weights: Floats, place: Layout) -> Floats:
+def mean_detail(textures: Floats, trust: Floats, tones: Floats, weights: Floats, place: Layout) -> Floats:
     """(S, S, 3) mean albedo over its mean on plain skin; 1 where few portraits show it."""
-    share = np.tensordot(weights, trust, 1)
-    mean = np.einsum("n,nyx,nyxc->yxc", weights, trust, relative) / np.maximum(share, 1e-6)[..., None]
-    mean = np.where((share > SEEN)[..., None], mean, 1)
+    total, share = np.zeros(textures.shape[1:]), np.tensordot(weights, trust, 1)
+    for texture, sure, tone, weight in zip(textures, trust, tones, weights, strict=True):
+        total += weight * sure[..., None] * texture / tone
+    mean = np.where((share > SEEN)[..., None], total / np.maximum(share, 1e-6)[..., None], 1)
+    mean = np.concatenate([mean, mean[:, ::-1]], 1)
     return (mean / mean[place.plain].mean(0)).astype(np.float32)
 
 
@@ -133,10 +148,13 @@ def assemble(components: Components, texels: NDArray[np.bool_], place: Layout) -
     """
     # 1. Mean and basis side by side as one picture of many channels.
     stack = np.concatenate([components.mean[None], components.basis])
-    picture = np.zeros((SIZE * SIZE, 3 * len(stack)), np.float32)
+    picture = np.zeros((SIZE * SIZE // 2, 3 * len(stack)), np.float32)
     picture[texels] = stack.transpose(1, 0, 2).reshape(texels.sum(), -1)
-    skin = place.skin | place.skin[:, ::-1]
-    picture = membrane(picture.reshape(SIZE, SIZE, -1), texels.reshape(SIZE, SIZE), skin)
+    picture, known = (
+        np.concatenate([half, half[:, ::-1]], 1)
+        for half in (picture.reshape(SIZE, SIZE // 2, -1), texels.reshape(SIZE, SIZE // 2))
+    )
+    picture = membrane(picture, known, place.skin | place.skin[:, ::-1])
     # 2. The other parts.
     other = place.raster.covered & ~place.skin
     with np.load(ASSETS / "openhead.npz") as data:

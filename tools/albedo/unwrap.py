@@ -31,14 +31,16 @@ class Layout:
         skin: (S, S) bool.
         plain: (S, S) bool, face without brows, lids, lips: what light is fitted to.
         learned: (S, S) bool, skin that photos show bare and lit: face and ears.
-        soft: (S, S) bool, skin that may differ from the rest in hue: lips, lids, brows.
+        darkness: (S, S) float32, how far (in logarithm) skin there may be from the usual in brightness.
+        hue: (S, S) float32, and in hue: most on lips, lids and brows, some where beards grow.
     """
 
     raster: Raster
     skin: NDArray[np.bool_]
     plain: NDArray[np.bool_]
     learned: NDArray[np.bool_]
-    soft: NDArray[np.bool_]
+    darkness: Floats
+    hue: Floats
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,14 @@ def layout(model: OpenHead) -> Layout:
     part = np.append(model.part_labels.numpy(), -1)[raster.face_index]
     skin = part == model.part_names.index("skin")
     soft = skin & region("lips", "eyelids", "brows")
+    beard = skin & region("chin", "jaw", "lips") | cv2.dilate(np.uint8(region("lips")), np.ones((25, 25))).astype(bool)
     return Layout(
         raster=raster,
         skin=skin,
         plain=skin & region("face") & ~soft,
         learned=skin & region("face", "ears"),
-        soft=soft,
+        darkness=np.where(soft, 3.0, np.where(beard, 1.5, 0.7)).astype(np.float32),
+        hue=np.where(soft, 1.2, np.where(beard, 0.5, 0.3)).astype(np.float32),
     )
 
 

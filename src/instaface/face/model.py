@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from instaface.face.mesh import Mesh
 from instaface.face.parameters import FaceParameters
+
+Model = TypeVar("Model", bound="MorphableModel")
 
 
 class MorphableModel(ABC):
@@ -58,3 +63,21 @@ class MorphableModel(ABC):
     def neutral(self, batch: int = 1) -> FaceParameters:
         """Parameters of the mean face of this model."""
         return FaceParameters.neutral(self.n_identity, len(self.expression_names), self.n_albedo, batch)
+
+    def to(self: Model, device: torch.device | str) -> Model:
+        """A copy of the model whose tensors lie on ``device``."""
+        out = copy.copy(self)
+        for name, value in vars(self).items():
+            setattr(out, name, _moved(value, device))
+        return out
+
+
+def _moved(value: Any, device: torch.device | str) -> Any:
+    """Tensors, also in dictionaries and tuples, on ``device``; all else as it is."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _moved(item, device) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_moved(item, device) for item in value)
+    return value

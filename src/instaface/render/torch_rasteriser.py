@@ -178,25 +178,24 @@ def extend(raster: TorchRaster, alpha: Tensor) -> TorchRaster:
 
 
 def render_batch(model: MorphableModel, parameters: FaceParameters, camera: Camera | Sequence[Camera]) -> TorchMaps:
-    """Render a batch of faces on the parameters' device, without gradients.
+    """Render a batch of faces where they lie, without gradients.
 
     Args:
-        model: the face model; its tensors are moved to the device where they are not there.
+        model: the face model, on the parameters' device (:meth:`instaface.face.MorphableModel.to`).
         parameters: batch of B.
         camera: one for all, or B of them with the same picture size.
     """
-    device = parameters.identity.device
     cameras = [camera] * len(parameters) if isinstance(camera, Camera) else list(camera)
     height, width = cameras[0].height, cameras[0].width
     with torch.no_grad():
         mesh = model.mesh(parameters)
-        faces = mesh.faces.to(device)
+        faces = mesh.faces
         points = torch.stack([view.project(shape) for view, shape in zip(cameras, mesh.vertices, strict=True)])
         alpha = coverage(points, faces, height, width)
         raster = extend(rasterise(points, faces, height, width), alpha)
         seen = (raster.face_index >= 0)[..., None]
         normals = torch.nn.functional.normalize(interpolate(raster, faces, mesh.normals()), dim=-1)
-        uv = interpolate(raster, mesh.uv_faces.to(device), mesh.uv.to(device))
+        uv = interpolate(raster, mesh.uv_faces, mesh.uv)
         albedo = sample_texture(model.albedo(parameters.albedo), uv) * seen
         rendering = (albedo * shade(normals, parameters.light).clip(0)).clip(max=1)
     return TorchMaps(
