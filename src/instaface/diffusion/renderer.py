@@ -1,0 +1,94 @@
+"""The renderer behind ``--renderer diffusion``: the geometric edit, corrected by the pipeline."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from instaface.diffusion.conditions import Canvas, conditions, picture
+from instaface.diffusion.pipeline import InstaFacePipeline
+from instaface.draft import Draft
+from instaface.errors import InstaFaceError
+from instaface.face import FaceParameters, MorphableModel
+from instaface.recognise import load_recogniser
+from instaface.track import TrackedFace
+
+
+@cache
+def load_pipeline(model: str, personal: str | None = None, device: str | None = None) -> InstaFacePipeline:
+    """The pipeline of a model, on the GPU where there is one; loaded once.
+
+    Args:
+        model: folder or hub id.
+        personal: LoRA file of ``instaface personalize``.
+        device: a torch device, by default the fastest at hand.
+
+    Raises:
+        InstaFaceError: there is no such model, or no such file.
+    """
+    try:
+        pipeline = InstaFacePipeline.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise InstaFaceError(f"--model {model}: no model on disk or on the hub by that name") from error
+    if personal is not None:
+        if not Path(personal).is_file():
+            raise InstaFaceError(f"--personal {personal}: no such file")
+        try:
+            pipeline.load_lora_weights(personal)
+        except ValueError as error:
+            raise InstaFaceError(f"--personal {personal}: {error}") from error
+    pipeline.set_progress_bar_config(disable=True)
+    fastest = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return pipeline.to(device or fastest)
+
+
+def render(
+    pipeline: InstaFacePipeline,
+    face: TrackedFace,
+    drawn: Draft,
+    edited: FaceParameters,
+    model: MorphableModel,
+    seed: int = 0,
+    **options: Any,
+) -> NDArray[np.uint8]:
+    """Corrects a geometric edit.
+
+    The correction is made at the network's size and added to the draft at the photo's own resolution, so that detail
+    which the photo has is the photo's.
+
+    Args:
+        pipeline: from :func:`load_pipeline`.
+        face: the face as tracked.
+        drawn: its geometric edit.
+        edited: the parameters of that edit.
+        model: the face model that they belong to.
+        seed: of the noise.
+        options: further arguments of the pipeline's call: steps, strength, scales.
+
+    Returns:
+        (h, w, 3) uint8 over the face's frame; where the edit's mask is 0, the draft as it is.
+    """
+    canvas = Canvas.of(face, pipeline.config.size)
+    given = conditions(face, drawn, edited, model, canvas)
+    recogniser = load_recogniser(pipeline.config.recogniser)
+    embedding = torch.from_numpy(recogniser.embed_face(face.photo.pixels, face.landmarks))[None]
+    _, correction = pipeline(
+        maps=given.maps,
+        source=picture(canvas.put(face.frame_pixels)),
+        face_embedding=embedding,
+        draft=given.draft,
+        coverage=given.coverage,
+        generator=torch.Generator().manual_seed(seed),
+        output_type="pt",
+        return_dict=False,
+        **options,
+    )
+    assert correction is not None
+    levels = canvas.take(correction[0].permute(1, 2, 0).cpu().numpy() * 127.5)
+    corrected = np.clip(np.rint(drawn.pixels + levels), 0, 255).astype(np.uint8)
+    return np.where(drawn.mask[..., None] > 0, corrected, drawn.pixels)

@@ -1,0 +1,92 @@
+"""The diffusion renderer on a real photo, with a tiny model."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from instaface.diffusion.conditions import Canvas, conditions
+from instaface.diffusion.pipeline import InstaFacePipeline
+from instaface.diffusion.renderer import load_pipeline, render
+from instaface.draft import draft
+from instaface.errors import InstaFaceError
+from instaface.face import OpenHead
+from instaface.photo import read_photo
+from instaface.track import Frame, track
+from tiny_model import tiny_config, tiny_networks
+
+
+@pytest.fixture(scope="module")
+def edited():
+    """The astronaut, turned by 20 degrees."""
+    face = track(read_photo(data.astronaut()))[0]
+    model = OpenHead.load()
+    parameters = face.parameters.replace(head=face.parameters.head + torch.tensor([[20.0, 0.0, 0.0]]))
+    return face, draft(face, parameters, model), parameters, model
+
+
+def tiny_pipeline() -> InstaFacePipeline:
+    identity = {**tiny_config().identity, "face_width": 128}
+    pipeline = InstaFacePipeline(**vars(tiny_networks(identity=identity)), size=64, steps=2, strength=0.6)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def test_a_canvas_gives_back_what_was_put_on_it(edited):
+    face = replace(edited[0], frame=Frame(10, 20, 300, 201))
+    canvas = Canvas.of(face, 128)
+    assert canvas.size == (128, 96)
+    y, x = np.mgrid[:201, :300].astype(np.float32)
+    smooth = np.stack([x, y], -1)
+    put = canvas.put(smooth)
+    assert put.shape == (96, 128, 2)
+    inner = (slice(8, -8), slice(8, -8))
+    np.testing.assert_allclose(canvas.take(put)[inner], smooth[inner], atol=0.3)
+    # A pixel of the canvas shows what its camera says it shows.
+    camera, at = canvas.camera(face.frame_camera), np.array([64.0, 40.0])
+    point = torch.from_numpy(camera.unproject(at, 60.0))
+    np.testing.assert_allclose(face.frame_camera.project(point)[:2], put[39:41, 63:65].mean((0, 1)) + 0.5, atol=0.3)
+
+
+def test_conditions_show_the_same_head_at_the_same_place(edited):
+    face, drawn, parameters, model = edited
+    canvas = Canvas.of(face, 128)
+    given = conditions(face, drawn, parameters, model, canvas)
+    assert set(given.maps) == {"normals", "albedo", "rendering", "appearance", "coverage"}
+    for value in (*given.maps.values(), given.draft):
+        assert value.shape == (1, 3, canvas.size[1], canvas.size[0]) and value.abs().max() <= 1.001
+    # The drawn face is where the rendered one is: their edges go together better than when one is shifted.
+    rendered = given.maps["rendering"].mean(1)[0]
+    shown = given.draft.mean(1)[0]
+    on = rendered > 0.05 * rendered.max()
+    match = []
+    for shift in (0, 12, -12):
+        moved, inside = rendered.roll(shift, 1), on.roll(shift, 1)
+        match.append(torch.corrcoef(torch.stack([moved[inside], shown[inside]]))[0, 1])
+    assert match[0] > max(match[1:])
+
+
+def test_the_renderer_keeps_what_the_mask_leaves_out_and_its_seed(edited):
+    face, drawn, parameters, model = edited
+    pipeline = tiny_pipeline()
+    first, again, other = (render(pipeline, face, drawn, parameters, model, seed) for seed in (0, 0, 1))
+    assert first.shape == drawn.pixels.shape and first.dtype == np.uint8
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    kept = drawn.mask == 0
+    assert kept.any() and np.array_equal(first[kept], drawn.pixels[kept])
+    seen = (drawn.coverage > 0.999) & ~kept
+    invented = (drawn.coverage < 0.001) & ~kept
+    change = np.abs(first.astype(int) - drawn.pixels).max(-1)
+    assert change[seen].mean() < change[invented].mean()
+
+
+def test_a_model_or_adapter_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(InstaFaceError, match="--model"):
+        load_pipeline(str(tmp_path / "nowhere"))
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    with pytest.raises(InstaFaceError, match="--personal"):
+        load_pipeline(str(tmp_path / "model"), str(tmp_path / "me.safetensors"))
+    assert load_pipeline(str(tmp_path / "model"), device="cpu").config.size == 64
