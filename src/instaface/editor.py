@@ -17,10 +17,12 @@ from instaface.edit import DRIVEN, Edit
 from instaface.edit.apply import apply, sequence
 from instaface.edit.drive import drive
 from instaface.errors import InstaFaceError
-from instaface.face import FaceParameters, MorphableModel, OpenHead
+from instaface.face import FaceParameters, MorphableModel
 from instaface.photo import EditedPhoto, Photo, composite, read_photo
 from instaface.render import Maps, render_maps
-from instaface.track import TrackedFace, track
+from instaface.track import TrackedFace
+from instaface.track.models import FACE_MODELS
+from instaface.track.models import face_model as load_face_model
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -74,8 +76,13 @@ class Editor:
     A face is taken apart once and then edited any number of times: edits of one face after another are quick.
     """
 
-    def __init__(self) -> None:
-        self.model: MorphableModel = OpenHead.load()
+    def __init__(self, face_model: str = FACE_MODELS[0]) -> None:
+        """With the face model that ships, or ``"flame"`` with DECA from files that the user adds.
+
+        Raises:
+            InstaFaceError: an unknown face model, or its files were not added.
+        """
+        self.model, self._track = load_face_model(face_model)
         self._scene: tuple[TrackedFace, Scene] | None = None
 
     def track(self, photo: str | Path | bytes | Image.Image | NDArray[Any] | Photo) -> list[TrackedFace]:
@@ -84,7 +91,7 @@ class Editor:
         Raises:
             InstaFaceError: the photo cannot be read, see :func:`instaface.photo.read_photo`.
         """
-        return track(read_photo(photo))
+        return self._track(read_photo(photo))
 
     def apply(
         self, face: TrackedFace, edit: Edit, driver: TrackedFace | None = None, drive_what: str | Iterable[str] = DRIVEN

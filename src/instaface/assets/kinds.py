@@ -188,11 +188,16 @@ def _starts_as_pickle(head: bytes) -> bool:
     return True
 
 
+class UnknownFile(InstaFaceError):
+    """A file of no kind that InstaFace takes."""
+
+
 def recognise(path: Path) -> tuple[Kind, Source]:
     """What a file is, by its content.
 
     Raises:
-        InstaFaceError: it cannot be read, runs code, is damaged, or is none of :data:`KINDS`.
+        UnknownFile: it is none of :data:`KINDS`.
+        InstaFaceError: it cannot be read, would run code, or is damaged.
     """
     source = Source(path)
     for kind in KINDS:
@@ -200,7 +205,7 @@ def recognise(path: Path) -> tuple[Kind, Source]:
             return kind, source
     entries = ", ".join(sorted(source.keys)[:8]) or "no named entries"
     wanted = "; ".join(f"{kind.name}: {kind.expected}" for kind in KINDS)
-    raise InstaFaceError(f"{path.name}: not a file InstaFace knows (form {source.form}, {entries}); expected {wanted}")
+    raise UnknownFile(f"{path.name}: not a file InstaFace knows (form {source.form}, {entries}); expected {wanted}")
 
 
 # --- checks -------------------------------------------------------------------------------------------------------

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from instaface import __version__
+from instaface.cli.assets import app as assets
 from instaface.edit import DRIVEN, EXPRESSIONS, LIGHTS, Edit, parse_driven, sweep
 from instaface.errors import InstaFaceError
+
+
+class FaceModels(str, Enum):
+    """What ``--face-model`` takes."""
+
+    openhead = "openhead"
+    flame = "flame"
 
 
 class WrongUsage(InstaFaceError):
@@ -25,11 +34,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(assets, name="assets")
+
 POSE, LOOK, OUTPUT = "Head pose (degrees)", "Expression, gaze, light", "Output"
 
 Photos = Annotated[list[Path], typer.Argument(help="Photos, or folders with photos.", show_default=False)]
 OnePhoto = Annotated[Path, typer.Argument(help="A photo.", show_default=False)]
 Face = Annotated[str, typer.Option(help="[b]largest[/b], [b]all[/b], or an index from 0, largest first.")]
+FaceModel = Annotated[
+    FaceModels,
+    typer.Option(
+        help="[b]openhead[/b] ships with InstaFace; [b]flame[/b] with DECA, from files added with "
+        "[b]instaface assets add[/b].",
+    ),
+]
 Renderer = Annotated[str, typer.Option(help="[b]geometric[/b]: the photo's own pixels, carried through a 3D model.")]
 Seed = Annotated[int, typer.Option(help="Seed of the renderer's random numbers.", min=0)]
 EditFile = Annotated[
@@ -101,6 +119,7 @@ def edit(
     drive_what: DriveWhat = ",".join(DRIVEN),
     edit_file: EditFile = None,
     face: Face = "largest",
+    face_model: FaceModel = FaceModels.openhead,
     renderer: Renderer = "geometric",
     seed: Seed = 0,
     maps: Annotated[
@@ -141,7 +160,7 @@ def edit(
 
     from instaface.cli import editing
 
-    job = editing.Job(asked, drive, drive_what, face, renderer, seed, maps)
+    job = editing.Job(asked, drive, drive_what, face, face_model.value, renderer, seed, maps)
     editing.run(job, photos, output, sheet, report)
 
 
@@ -152,6 +171,7 @@ def inspect(
     draw: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write the photo with the fitted mesh and the numbers.")
     ] = None,
+    face_model: FaceModel = FaceModels.openhead,
 ) -> None:
     """Show the faces in a photo: pose, expression, gaze, light.
 
@@ -163,7 +183,7 @@ def inspect(
     """
     from instaface.cli import inspecting
 
-    inspecting.run(photo, json, draw)
+    inspecting.run(photo, json, draw, face_model.value)
 
 
 @app.command("sweep", no_args_is_help=True)
@@ -188,6 +208,7 @@ def sweep_command(
     gaze: Annotated[str | None, GAZE] = None,
     light: Annotated[str | None, LIGHT] = None,
     face: Face = "largest",
+    face_model: FaceModel = FaceModels.openhead,
     renderer: Renderer = "geometric",
     seed: Seed = 0,
     fps: Annotated[float, typer.Option(help="Pictures per second of an animation.", min=0.1, max=60)] = 8.0,
@@ -211,7 +232,7 @@ def sweep_command(
 
     from instaface.cli import sweeping
 
-    sweeping.run(photo, output, edits, face, renderer, seed, fps)
+    sweeping.run(photo, output, edits, face, face_model.value, renderer, seed, fps)
 
 
 @app.command()

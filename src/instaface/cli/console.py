@@ -27,12 +27,12 @@ def working(what: str) -> Iterator[None]:
 
 
 @cache
-def editor() -> Editor:
+def editor(face_model: str) -> Editor:
     """The editor of this process; loading it takes a moment."""
     with working("Loading the face model"):
         from instaface.editor import Editor
 
-        return Editor()
+        return Editor(face_model)
 
 
 @contextmanager

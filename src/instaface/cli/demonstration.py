@@ -39,7 +39,7 @@ def run(folder: Path) -> None:
         steps[name], clock = now - clock, now
 
     # 1. Load.
-    editor = console.editor()
+    editor = console.editor("openhead")
     lap("load libraries and face model")
     from skimage.data import astronaut
 

@@ -33,6 +33,7 @@ class Job:
     drive: Path | None
     drive_what: str
     face: str
+    face_model: str
     renderer: str
     seed: int
     maps: Path | None
@@ -56,7 +57,7 @@ def run(job: Job, photos: list[Path], output: Path, sheet: Path | None, report: 
         check_output(sheet)
     driver = _driver(job)
     outcomes = []
-    with _progress(len(tasks)) as advance:
+    with _progress(len(tasks), job.face_model) as advance:
         for source, target in tasks:
             advance(source)
             outcomes.append(_edit_one(job, source, target, driver, alone=len(tasks) == 1))
@@ -115,7 +116,7 @@ def _driver(job: Job) -> TrackedFace | None:
         return None
     from instaface.editor import choose
 
-    editor = console.editor()
+    editor = console.editor(job.face_model)
     with console.about(job.drive), console.working(f"Looking at {job.drive.name}"):
         return choose(editor.track(job.drive), "largest")[0]
 
@@ -146,7 +147,7 @@ def _results(job: Job, source: Path, driver: TrackedFace | None) -> list[EditRes
     from instaface.photo import read_photo
 
     photo = read_photo(source)
-    editor = console.editor()
+    editor = console.editor(job.face_model)
     with console.working("Finding the face"):
         faces = choose(editor.track(photo), job.face)
     with console.working("Editing"):
@@ -156,7 +157,7 @@ def _results(job: Job, source: Path, driver: TrackedFace | None) -> list[EditRes
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Any]:
+def _progress(total: int, face_model: str) -> Iterator[Any]:
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     if total == 1:
@@ -169,7 +170,7 @@ def _progress(total: int) -> Iterator[Any]:
         TextColumn("{task.fields[name]}"),
     )
     with Progress(*columns, console=console.err, transient=True) as bar:
-        console.editor()
+        console.editor(face_model)
         task, done = bar.add_task("Editing", total=total, name=""), 0
 
         def advance(source: Path) -> None:

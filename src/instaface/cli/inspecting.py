@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 SHOWN_WEIGHTS = 6
 
 
-def run(path: Path, as_json: bool, draw: Path | None) -> None:
+def run(path: Path, as_json: bool, draw: Path | None, face_model: str) -> None:
     """Show the faces of a photo."""
     if draw:
         check_output(draw)
     photo = read_photo(path)
-    editor = console.editor()
+    editor = console.editor(face_model)
     from instaface.cli.report import describe_face
     from instaface.editor import choose
 

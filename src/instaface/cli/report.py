@@ -30,14 +30,20 @@ def versions() -> dict[str, str]:
 
 
 def describe(parameters: FaceParameters, model: MorphableModel) -> dict[str, Any]:
-    """Parameters of one face: angles in degrees, positions in centimetres, all expression weights above 0.005."""
-    weights = dict(zip(model.expression_names, parameters.expression[0].tolist(), strict=True))
+    """Parameters of one face: angles in degrees, positions in centimetres, all expression weights above 0.005.
+
+    The model's own coefficients, where it has some, stand apart.
+    """
+    named = dict(zip(model.expression_names, parameters.expression[0].tolist(), strict=True))
+    weights = {name: named.pop(name) for name in model.weight_names}
     azimuth, elevation, directionality = light_direction(parameters)
     return {
         "head": _named(("yaw", "pitch", "roll"), parameters.head[0]),
         "body": _named(("yaw", "pitch", "roll"), parameters.body[0]),
         "gaze": {side: _numbers(parameters.gaze[0, k], 2) for k, side in enumerate(("left", "right"))},
         "expression": {name: round(weight, 3) for name, weight in weights.items() if abs(weight) > 0.005},
+        **({"own_expression": {name: round(value, 3) for name, value in named.items()}} if named else {}),
+        **({"jaw": _numbers(parameters.jaw[0], 2)} if bool(parameters.jaw.any()) else {}),
         "light": {
             "azimuth": azimuth,
             "elevation": elevation,

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 ANIMATIONS = (".gif", ".mp4")
 
 
-def run(path: Path, output: Path, edits: list[Edit], which: str, renderer: str, seed: int, fps: float) -> None:
+def run(
+    path: Path, output: Path, edits: list[Edit], which: str, face_model: str, renderer: str, seed: int, fps: float
+) -> None:
     """Edit one photo many times and write a strip, an animation, or everything into a folder."""
     from instaface.cli.pictures import find_ffmpeg
     from instaface.editor import choose
@@ -31,7 +33,7 @@ def run(path: Path, output: Path, edits: list[Edit], which: str, renderer: str, 
     if suffix == ".mp4" and not output.is_dir():
         find_ffmpeg(output)
     photo = read_photo(path)
-    editor = console.editor()
+    editor = console.editor(face_model)
     with console.about(path), console.working("Finding the face"):
         faces = choose(editor.track(photo), which)
     options: dict[str, Any] = {"renderer": renderer, "seed": seed}

@@ -84,7 +84,7 @@ def _expression(edit: Edit, expression: Tensor, model: MorphableModel) -> Tensor
             continue
         if name not in names:
             raise InstaFaceError(
-                f"expression: the face model {model.name} has no {name}, use one of {', '.join(names)}"
+                f"expression: the face model {model.name} has no {name}, use one of {', '.join(model.weight_names)}"
             )
         out[:, names[name]] = weight
     return out

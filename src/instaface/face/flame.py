@@ -174,6 +174,11 @@ class FLAME(MorphableModel):
         self.arkit = arkit
         self.expression_names = (*self.expression_names[:N_EXPRESSION], *arkit.names)
 
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """The ARKit names."""
+        return self.expression_names[N_EXPRESSION:]
+
     def own_expression(self, parameters: FaceParameters) -> tuple[Tensor, Tensor]:
         """FLAME's own (B, 50) expression coefficients and (B, 3) jaw in radians, the ARKit weights' share included."""
         own, weights = parameters.expression.split([N_EXPRESSION, parameters.expression.shape[1] - N_EXPRESSION], 1)

@@ -40,6 +40,11 @@ class MorphableModel(ABC):
     regions: dict[str, Tensor]
     head_weight: Tensor
 
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """Those of ``expression_names`` that are weights 0..1 by name; the others are the model's own coefficients."""
+        return self.expression_names
+
     @abstractmethod
     def vertices(self, parameters: FaceParameters) -> Tensor:
         """(B, V, 3) vertices in camera space, centimetres."""

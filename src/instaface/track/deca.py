@@ -18,8 +18,8 @@ from instaface.face.deca import DecaCodes, DecaCrop, to_parameters
 from instaface.face.flame import FLAME
 from instaface.photo import Photo
 from instaface.track.deca_networks import DetailDecoder, Encoder
-from instaface.track.track import track
 from instaface.track.tracked import TrackedFace
+from instaface.track.tracker import track
 
 # iBUG's 68 points among MediaPipe's 478, by their place on the face: contour, brows, nose, eyes, lips.
 IBUG_OF_MEDIAPIPE = (

@@ -1,0 +1,103 @@
+"""``instaface assets`` and ``--face-model flame``, in-process."""
+
+import json
+import os
+import pickle
+
+import pytest
+import torch
+from PIL import Image
+
+import flame_files as files
+from instaface.track.deca_networks import DetailDecoder, Encoder
+from test_cli import error_line, run  # noqa: F401
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("INSTAFACE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_add_list_verify_remove(run, home, tmp_path):  # noqa: F811
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    files.write_mediapipe(folder / "whatever.bin")
+    files.write_template(folder / "head.obj")
+    (folder / "readme.txt").write_text("hello")
+    status, out, err = run("assets", "add", folder)
+    assert status == 0 and "readme.txt: left out" in err
+    assert "flame-uv: FLAME's texture coordinates" in out and "licence  Max Planck" in out and "SHA-256" in out
+    status, out, _ = run("assets", "list")
+    assert status == 0 and f"{home / 'assets'}: 2 files" in out
+    assert run("assets", "verify")[0] == 0
+    with (home / "assets" / "flame-uv.safetensors").open("ab") as file:
+        file.write(b"x")
+    status, out, err = run("assets", "verify")
+    assert status == 1 and "flame-uv: the converted file was changed" in out and "1 file damaged" in error_line(err)
+    assert run("assets", "remove", "flame-uv", "flame-mediapipe")[0] == 0
+    assert run("assets", "list")[1].strip().endswith("0 files")
+    status, _, err = run("assets", "remove", "deca")
+    assert status == 1 and "no 'deca' was added" in error_line(err)
+
+
+class Evil:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+def test_bad_files_are_told_in_one_line(run, home, tmp_path):  # noqa: F811
+    evil = tmp_path / "generic_model.pkl"
+    evil.write_bytes(pickle.dumps({"v_template": Evil(tmp_path / "harm")}, 2))
+    status, out, err = run("assets", "add", evil)
+    assert status == 1 and out == "" and "refused" in error_line(err) and "posix.system" in err
+    assert not (tmp_path / "harm").exists()
+    status, _, err = run("assets", "add", tmp_path / "none.pkl")
+    assert status == 1 and "give an existing file" in error_line(err)
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0 no model")
+    status, _, err = run("assets", "add", tmp_path / "photo.jpg")
+    assert status == 1 and "not a file InstaFace knows" in error_line(err)
+
+
+def test_flame_without_files_says_what_to_add(run, home, tmp_path):  # noqa: F811
+    photo = tmp_path / "a.png"
+    Image.new("RGB", (64, 64)).save(photo)
+    status, _, err = run("inspect", photo, "--face-model", "flame")
+    assert status == 1 and "generic_model.pkl" in error_line(err) and "instaface assets add" in err
+    assert run("inspect", photo, "--face-model", "smpl")[0] == 2
+
+
+def test_inspect_and_edit_with_flame(run, home, tmp_path):  # noqa: F811
+    from skimage.data import astronaut
+
+    model, embedding = files.head_like()
+    downloads = [
+        files.write_flame(tmp_path / "generic_model.pkl", model),
+        files.write_template(tmp_path / "head_template.obj"),
+        files.write_landmarks(tmp_path / "landmark_embedding.npy", embedding),
+        tmp_path / "deca_model.tar",
+    ]
+    torch.manual_seed(0)
+    coarse = Encoder(236)
+    coarse.layers[2].weight.data.zero_()
+    answer = torch.zeros(236)
+    answer[206:209] = torch.tensor([8.0, 0.0, 0.0])
+    answer[209:212] = 3.0
+    coarse.layers[2].bias.data = answer
+    networks = {"E_flame": coarse, "E_detail": Encoder(128), "D_detail": DetailDecoder()}
+    torch.save({name: network.state_dict() for name, network in networks.items()}, downloads[-1])
+    assert run("assets", "add", *downloads)[0] == 0
+    photo = tmp_path / "astronaut.png"
+    Image.fromarray(astronaut()[:320, 60:380]).save(photo)
+    status, out, err = run("inspect", photo, "--face-model", "flame", "--json", "--draw", tmp_path / "drawn.png")
+    assert status == 0, err
+    (face,) = json.loads(out)["faces"]
+    assert face["model"] == "flame" and face["head"]["yaw"] == 0 and (tmp_path / "drawn.png").exists()
+    options = ["--turn", "15", "--expression", "smile", "--face-model", "flame", "--report", tmp_path / "report.json"]
+    status, _, err = run("edit", photo, "-o", tmp_path / "out.png", *options, "--maps", tmp_path / "maps")
+    assert status == 0, err
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert "mouthSmileLeft" in json.dumps(report) and Image.open(tmp_path / "out.png").size == (320, 320)
