@@ -36,7 +36,7 @@ def run(folder: Path) -> None:
     def lap(name: str) -> None:
         nonlocal clock
         now = time.perf_counter()
-        steps[name], clock = now - clock, now
+        steps[name], clock = steps.get(name, 0.0) + now - clock, now
 
     # 1. Load.
     editor = console.editor("openhead")
