@@ -27,7 +27,8 @@ def face(model):
     colour = 255 * maps.rendering.clip(0, 1) ** (1 / 2.2)
     background = np.array([40, 90, 160], np.float32)
     pixels = colour * maps.mask[..., None] + background * (1 - maps.mask[..., None])
-    matte = Matte(maps.mask.astype(np.float32), np.zeros((SIZE, SIZE), np.float32))
+    nothing = np.zeros((SIZE, SIZE), np.float32)
+    matte = Matte(maps.mask.astype(np.float32), nothing, nothing)
     return TrackedFace(
         photo=Photo(pixels.astype(np.uint8)),
         index=0,

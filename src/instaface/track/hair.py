@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+OUTLIER = -22.0  # log-likelihood of a colour that no model knows
 SIZE = 288  # pixels: longest side at which classes are decided
 FACE_OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
@@ -46,8 +47,8 @@ class Place:
     plain: NDArray[np.bool_]
 
 
-def hair_share(pixels: NDArray[np.uint8], person: Floats, landmarks: Floats) -> Floats:
-    """The share of hair (hats count) of each pixel.
+def shares(pixels: NDArray[np.uint8], person: Floats, landmarks: Floats) -> tuple[Floats, Floats]:
+    """The shares of hair (hats count) and of clothes of each pixel.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
@@ -55,7 +56,7 @@ def hair_share(pixels: NDArray[np.uint8], person: Floats, landmarks: Floats) -> 
         landmarks: (478, 2) in pixels.
 
     Returns:
-        (H, W) float32 0..1, at most ``person``.
+        (H, W) float32 0..1 each, together at most ``person``.
     """
     import cv2
 
@@ -66,10 +67,11 @@ def hair_share(pixels: NDArray[np.uint8], person: Floats, landmarks: Floats) -> 
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     alpha = cv2.resize(person, size, interpolation=cv2.INTER_AREA)
-    share = _classify(small, alpha, _place(landmarks * scale, size))
-    share = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
-    share = guided(share, pixels, max(2, round(0.008 * max(height, width))), 0.03)
-    return (_steep(share) * person).astype(np.float32)
+    classes = _classify(small, alpha, _place(landmarks * scale, size))
+    radius = max(2, round(0.008 * max(height, width)))
+    large = (cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR) for share in classes)
+    hair, clothes = ((_steep(guided(share, pixels, radius, 0.03)) * person).astype(np.float32) for share in large)
+    return hair, np.minimum(clothes, person - hair)
 
 
 def _steep(share: Floats) -> Floats:
@@ -134,7 +136,7 @@ class ColourModel:
     def log_likelihood(self, features: Floats) -> Floats:
         """(..., D) features to (...), up to the constant of the dimension; bounded below as an outlier's."""
         best = [weight - 0.5 * (((features - mean) @ root) ** 2).sum(-1) for mean, root, weight in self.parts]
-        return np.logaddexp(np.logaddexp.reduce(best, 0), -22.0).astype(np.float32)
+        return np.logaddexp(np.logaddexp.reduce(best, 0), OUTLIER).astype(np.float32)
 
 
 def _sampled(features: Floats, where: NDArray[np.bool_], most: int = 1500) -> Floats:
@@ -142,12 +144,12 @@ def _sampled(features: Floats, where: NDArray[np.bool_], most: int = 1500) -> Fl
     return np.ascontiguousarray(picked[:: max(1, len(picked) // most)])
 
 
-def _classify(pixels: NDArray[np.uint8], person: Floats, place: Place) -> Floats:
-    """(H, W) float32 0..1: the share of hair, of the person's pixels."""
+def _classify(pixels: NDArray[np.uint8], person: Floats, place: Place) -> tuple[Floats, Floats]:
+    """(H, W) float32 0..1: the shares of hair and of clothes, of the person's pixels."""
     features = _features(pixels)
     solid = person > 0.9
     if (place.plain & solid).sum() < 30:
-        return np.zeros_like(person)
+        return np.zeros_like(person), _ramp(place.y, 0.8, 1.0) * person
     skin = ColourModel(_sampled(features, place.plain & solid), 3)
     skinlike = skin.log_likelihood(features)
     usual = np.percentile(skinlike[place.plain & solid], 10)
@@ -155,20 +157,23 @@ def _classify(pixels: NDArray[np.uint8], person: Floats, place: Place) -> Floats
     # Hair is looked for in a shell around the face above the brows first; a shell that looks like skin is a bald head.
     shell = solid & (place.outside > 0.04) & (place.y < -0.15) & (np.abs(place.x) < 0.75)
     seeds = shell & (skinlike < usual)
-    if seeds.sum() < max(20, 0.15 * shell.sum()):
-        return np.zeros_like(person)
-    hair = ColourModel(_sampled(features, seeds), 3)
-    hairlike = hair.log_likelihood(features)
+    bald = seeds.sum() < max(20, 0.15 * shell.sum())
+    hairlike = np.full_like(person, OUTLIER)
+    if not bald:
+        hairlike = ColourModel(_sampled(features, seeds), 3).log_likelihood(features)
     below = solid & (place.y > 0.95)
-    strange = below & (skinlike < usual) & (hairlike < np.percentile(hairlike[seeds], 15))
+    strange = below & (skinlike < usual)
+    if not bald:
+        strange &= hairlike < np.percentile(hairlike[seeds], 15)
     if strange.sum() < 30:
         strange = below
-    cloth = ColourModel(_sampled(features, strange), 4) if strange.sum() >= 30 else None
-    clothlike = cloth.log_likelihood(features) if cloth else np.full_like(person, -22.0)
+    clothlike = np.full_like(person, OUTLIER)
+    if strange.sum() >= 30:
+        clothlike = ColourModel(_sampled(features, strange), 4).log_likelihood(features)
 
     evidence = np.stack([skinlike, hairlike, clothlike], 0) + _prior(place)
-    share = _smoothed(evidence, pixels)[1]
-    return _attached(share, person, place)
+    _, hair, clothes = _smoothed(evidence, pixels)
+    return np.zeros_like(person) if bald else _attached(hair, person, place), clothes
 
 
 def _ramp(values: Floats, low: float, high: float) -> Floats:

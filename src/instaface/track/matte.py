@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instaface.track import graphs
-from instaface.track.hair import hair_share
+from instaface.track.hair import shares
 from instaface.track.tracked import Frame, Matte
 
 FRAME_FACES = 3.0  # side of the frame over the height of the face's landmarks
@@ -39,7 +39,7 @@ def frame_of(landmarks: Floats, width: int, height: int) -> Frame:
 
 
 def matte(pixels: NDArray[np.uint8], landmarks: Floats) -> Matte:
-    """Person and hair in a frame.
+    """Person, hair and clothes in a frame.
 
     Args:
         pixels: (H, W, 3) uint8 RGB of the frame.
@@ -52,10 +52,12 @@ def matte(pixels: NDArray[np.uint8], landmarks: Floats) -> Matte:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else np.ascontiguousarray(pixels)
     person = refine(small, _around(coarse_person(small), landmarks / (width, height) * COARSE))
-    hair = hair_share(small, person, landmarks * scale)
+    masks: tuple[Floats, ...] = (person, *shares(small, person, landmarks * scale))
     if scale < 1:
-        person, hair = (_upsample(mask, small, pixels) for mask in (person, hair))
-    return Matte(person, np.minimum(hair, person))
+        masks = tuple(_upsample(mask, small, pixels) for mask in masks)
+    person, hair, clothes = masks
+    hair = np.minimum(hair, person)
+    return Matte(person, hair, np.minimum(clothes, person - hair))
 
 
 def coarse_person(pixels: NDArray[np.uint8]) -> Floats:

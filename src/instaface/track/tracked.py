@@ -36,10 +36,12 @@ class Matte:
         person: (H, W) float32 0..1, opacity of the person (skin, hair, clothes, what is worn or held).
         hair: (H, W) float32 0..1, the share of hair (head and facial hair that stands off the skin, hats count as
             hair: all that turns with the head and is not covered by the face model); at most ``person``.
+        clothes: (H, W) float32 0..1, the share of clothes; together with ``hair`` at most ``person``.
     """
 
     person: NDArray[np.float32]
     hair: NDArray[np.float32]
+    clothes: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
