@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 OUTLIER = -22.0  # log-likelihood of a colour that no model knows
+STRANGE = 6.0  # log-likelihood below what is usual for skin, from which a colour is not taken for skin
 SIZE = 288  # pixels: longest side at which classes are decided
 FACE_OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
@@ -161,15 +162,14 @@ def _classify(pixels: NDArray[np.uint8], person: Floats, place: Place) -> tuple[
     hairlike = np.full_like(person, OUTLIER)
     if not bald:
         hairlike = ColourModel(_sampled(features, seeds), 3).log_likelihood(features)
-    below = solid & (place.y > 0.95)
-    strange = below & (skinlike < usual)
+    below = solid & (place.y > 0.8)
+    strange = below & (skinlike < usual - STRANGE)
     if not bald:
         strange &= hairlike < np.percentile(hairlike[seeds], 15)
-    if strange.sum() < 30:
-        strange = below
-    clothlike = np.full_like(person, OUTLIER)
+    # What is neither skin nor hair below the chin is cloth, whether or not its colours have been learned.
+    clothlike = np.full_like(person, max(OUTLIER, usual - STRANGE))
     if strange.sum() >= 30:
-        clothlike = ColourModel(_sampled(features, strange), 4).log_likelihood(features)
+        clothlike = np.maximum(clothlike, ColourModel(_sampled(features, strange), 4).log_likelihood(features))
 
     evidence = np.stack([skinlike, hairlike, clothlike], 0) + _prior(place)
     _, hair, clothes = _smoothed(evidence, pixels)
