@@ -21,6 +21,7 @@ Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 GRID = 160  # points of the shell along the canvas's longer side
+MISFIT = 0.12  # of the head's width: twice how far the face model's outline may lie inside of the head's
 MARGIN = 0.3  # of the head's height: how far the canvas reaches beyond the photo where the photo cuts the person
 
 
@@ -39,6 +40,7 @@ class Scene:
         body: (H, W, 4) float32 colour 0..255 and opacity 0..1 of what stays, continued behind the head.
         head: (H, W, 4) float32 the same of the head, hair, ears and neck, without background in its colour.
         solid: (H, W, 3) float32 the head's colour, continued from well inside over its silhouette.
+        hair: (H, W) float32 0..1, hair.
         surface: (H, W) float32 0..1 where the camera sees the face model's surface and nothing in front of it.
         depth: (H, W) float32 depth of the face model, infinite where it is not.
         vertices: (V, 3) float32 face model as tracked, camera space.
@@ -57,6 +59,7 @@ class Scene:
     body: Array
     head: Array
     solid: Array
+    hair: Array
     surface: Array
     depth: Array
     vertices: Array
@@ -103,6 +106,13 @@ def _faces_of(model: MorphableModel, *regions: str) -> Mask:
     return member[model.faces.numpy()].all(1)
 
 
+def _near(covered: Mask) -> Array:
+    """(H, W) float32: 1 on the face model and close around it, where its outline may be off."""
+    across = covered.any(0).sum()
+    ring = _odd(MISFIT * across)
+    return cv2.GaussianBlur(cv2.dilate(covered.astype(np.float32), np.ones((ring, ring))), (0, 0), 1 + 0.1 * ring)
+
+
 @dataclass(frozen=True)
 class View:
     """The tracked face model as the canvas's camera sees it."""
@@ -114,6 +124,7 @@ class View:
     depth: Array
     vertex: NDArray[np.int64]
     part: Array
+    near: Array
     covered: Mask
 
     @classmethod
@@ -132,6 +143,7 @@ class View:
             depth=raster.depth,
             vertex=np.where(raster.covered, model.faces.numpy()[raster.face_index, 0], -1),
             part=(raster.covered & drawn[raster.face_index]).astype(np.float32),
+            near=_near(raster.covered & ~parts.shoulders[raster.face_index]),
             covered=raster.covered,
         )
 
@@ -150,9 +162,11 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     person, hair = (_pad(m, margins, cv2.BORDER_REPLICATE) for m in (face.matte.person, face.matte.hair))
     person, hair = _close_top(person, hair, margins, view, model)
 
-    surface = (view.part * person * (1 - hair)).astype(np.float32)
-    below = _below_chin(view, model)
-    stays = ((person - hair).clip(0, 1) * (1 - view.part) * below).astype(np.float32)
+    clothes = _pad(face.matte.clothes, margins, cv2.BORDER_REPLICATE)
+    surface = (view.part * (person - hair - clothes).clip(0, 1)).astype(np.float32)
+    # Whatever is neither hair nor close to the face model stays where it is: clothes, hands, what is held.
+    other = (person - hair - surface - clothes).clip(0, 1)
+    stays = (clothes + other * (1 - view.near)).clip(0, 1).astype(np.float32)
     head_alpha = (person - stays).clip(0, 1).astype(np.float32)
 
     reach = _odd(0.014 * max(photo.shape))
@@ -161,8 +175,8 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     core = cv2.erode(head_alpha * inside, np.ones((reach, reach))) > 0.9
     solid = continue_texture(photo, core)
     head = np.dstack([_unmix(photo, head_alpha, plate, solid), head_alpha])
-    shell = _shell(view, model, surface, head_alpha, person, hair)
-    texture = _texture(view, model, face.parameters, head, surface * inside)
+    shell = _shell(view, model, surface, head_alpha, person)
+    texture = _texture(view, model, face.parameters, head, surface * inside, hair * inside)
     return Scene(
         camera=camera,
         parameters=face.parameters,
@@ -174,6 +188,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         body=body,
         head=head,
         solid=solid,
+        hair=hair,
         surface=surface,
         depth=view.depth,
         vertices=view.vertices,
@@ -206,27 +221,25 @@ def _pad(array: Array, margins: tuple[int, int, int, int], border: int) -> Array
 def _close_top(
     person: Array, hair: Array, margins: tuple[int, ...], view: View, model: MorphableModel
 ) -> tuple[Array, Array]:
-    """Where the photo cuts the head's top, the skull and a layer of hair over it say how it goes on."""
+    """Where the photo cuts the head's top, an ellipse closes it."""
     top = margins[1]
     if not top:
         return person, hair
-    x0, _, x1, _ = view.head_box(model)
-    skull = cv2.dilate(
-        view.covered.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_odd(0.16 * (x1 - x0)),) * 2)
-    )
-    soft = cv2.GaussianBlur(skull.astype(np.float32), (0, 0), 2)
+    border = np.nonzero(person[top] > 0.5)[0]
+    if not len(border):
+        return person, hair
+    # An ellipse as wide as the head is at the photo's border, as high as the skull and the hair at its sides.
+    x0, y0, x1, _ = view.head_box(model)
+    half, middle = 0.5 * (border[-1] - border[0] + 1), 0.5 * (border[0] + border[-1])
+    hair_width = max(half - 0.5 * (x1 - x0), 0.04 * (x1 - x0))
+    height = np.clip(top - y0 + hair_width, 0.1 * half, 0.9 * top)
+    y, x = np.mgrid[:top, : person.shape[1]].astype(np.float32)
+    inside = 1 - ((x - middle) / half) ** 2 - ((top - y) / height) ** 2
+    soft = smoothstep(inside, -0.03, 0.03)
     person, hair = person.copy(), hair.copy()
-    person[:top] *= soft[:top]
+    person[:top] *= soft
     hair[:top] = np.minimum(hair[:top], person[:top])
     return person, hair
-
-
-def _below_chin(view: View, model: MorphableModel) -> Array:
-    """(H, W) 0 above the jaw, 1 below: what is no hair there belongs to the shoulders."""
-    _, top, _, chin = view.head_box(model)
-    height, width = view.depth.shape
-    rows = (np.arange(height, dtype=np.float32) - (chin - 0.12 * (chin - top))) / (0.1 * (chin - top))
-    return np.repeat(np.clip(rows, 0, 1)[:, None], width, 1)
 
 
 def _body(photo: Array, stays: Array, person: Array, inside: Array) -> Array:
@@ -248,7 +261,7 @@ def _unmix(photo: Array, alpha: Array, behind: Array, solid: Array) -> Array:
     return (t * own + (1 - t) * solid).astype(np.float32)
 
 
-def _shell(view: View, model: MorphableModel, surface: Array, head_alpha: Array, person: Array, hair: Array) -> Shell:
+def _shell(view: View, model: MorphableModel, surface: Array, head_alpha: Array, person: Array) -> Shell:
     height, width = surface.shape
     step = max(2, round(max(height, width) / GRID))
     covered = to_grid(view.covered.astype(np.float32), step) > 0.99
@@ -293,23 +306,28 @@ def _shell_weights(view: View, model: MorphableModel, shape: tuple[int, ...], st
     return np.repeat(t[:, None], shape[1], 1).astype(np.float32)
 
 
-def _texture(view: View, model: MorphableModel, parameters: FaceParameters, head: Array, surface: Array) -> Texture:
+def _texture(
+    view: View, model: MorphableModel, parameters: FaceParameters, head: Array, surface: Array, hair: Array
+) -> Texture:
     facing = -(view.normals * view.vertices).sum(-1) / np.linalg.norm(view.vertices, axis=-1)
     per_vertex = np.concatenate([view.projected, facing[:, None], _openness(model, parameters)[:, None]], -1)
     attributes, occupied, face = unwrap(model, per_vertex.astype(np.float32))
     x, y = attributes[..., 0] - 0.5, attributes[..., 1] - 0.5
     colour = cv2.remap(head[..., :3], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    shown = cv2.remap(cv2.erode(surface, np.ones((5, 5))), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    seen = occupied * visible(attributes[..., :3], view.depth) * shown * smoothstep(attributes[..., 3], 0.1, 0.4)
+    masks = np.dstack([cv2.erode(surface, np.ones((5, 5))), hair])
+    shown, haired = np.moveaxis(cv2.remap(masks, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), -1, 0)
+    faced = occupied * visible(attributes[..., :3], view.depth) * smoothstep(attributes[..., 3], 0.1, 0.4)
+    seen, haired = (shown * faced).astype(np.float32), (haired * faced).astype(np.float32)
     parts = Parts.of(model)
     plain = ~(parts.inside | parts.eyes)[face]
-    texture = complete(colour, seen.astype(np.float32), occupied & plain)
+    texture = complete(colour, seen, haired, occupied & plain)
     # What opens the mouth shows was rarely seen: the model's own colours, darker the deeper they lie.
     painted = model.albedo(parameters.albedo)[0].permute(1, 2, 0).numpy()
     painted = cv2.resize(painted, occupied.shape[::-1]) * parameters.light[0, 0].numpy() * attributes[..., 4:]
     painted = 255 * srgb_from_linear(painted.clip(0, 1))
+    known = smoothstep(cv2.GaussianBlur(seen, (0, 0), 3), 0.05, 0.3)[..., None]
     inner = (parts.inside[face] & occupied)[..., None]
-    mixed = np.where(inner, painted + seen[..., None] * (colour - painted), texture.colour)
+    mixed = np.where(inner, painted + known * (texture.colour - painted), texture.colour)
     return Texture(mixed.astype(np.float32), texture.mirrored)
 
 

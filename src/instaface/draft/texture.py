@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft.fill import push_pull
+from instaface.draft.fill import push_pull, smoothstep
 from instaface.face import MorphableModel
 from instaface.render.rasterise import interpolate, rasterise
 
@@ -46,19 +46,24 @@ def unwrap(model: MorphableModel, points: Array) -> tuple[Array, NDArray[np.bool
     return interpolate(raster, model.faces.numpy(), points), raster.covered, np.maximum(raster.face_index, 0)
 
 
-def complete(colour: Array, seen: Array, skin: NDArray[np.bool_]) -> Texture:
+def complete(colour: Array, seen: Array, haired: Array, skin: NDArray[np.bool_]) -> Texture:
     """Fills a texture from the face's other half where that was seen, else smoothly.
 
     Args:
         colour: (S, S, 3) float32 unwrapped colours.
         seen: (S, S) float32 0..1, trust in each texel.
+        haired: (S, S) float32 0..1, texels that hair covers in the photo. They take the hair's colour: an ear under
+            hair shall not come out from under it.
         skin: (S, S) texels whose island is mirror symmetric (u to 1 - u).
     """
     other, other_seen = colour[:, ::-1], np.where(skin, seen[:, ::-1], 0.0).astype(np.float32)
     other = other * _gain(colour, other, np.minimum(seen, other_seen))
-    share = (1 - seen) * other_seen
-    mixed = (colour * seen[..., None] + other * share[..., None]) / np.maximum(seen + share, 1e-6)[..., None]
-    filled = push_pull(mixed.astype(np.float32), np.clip(seen + share, 0, 1))
+    under_hair = cv2.GaussianBlur(haired, (0, 0), SIZE / 40)
+    bare = 1 - smoothstep(under_hair / (under_hair + cv2.GaussianBlur(seen, (0, 0), SIZE / 40) + 0.05), 0.2, 0.5)
+    share = (1 - seen - haired).clip(0, 1) * other_seen * bare
+    weight = seen + haired + share
+    mixed = (colour * (seen + haired)[..., None] + other * share[..., None]) / np.maximum(weight, 1e-6)[..., None]
+    filled = push_pull(mixed.astype(np.float32), weight.clip(0, 1).astype(np.float32))
     return Texture(np.clip(filled, 0, 255), share.astype(np.float32))
 
 
