@@ -78,7 +78,7 @@ def test_the_shell_is_closed_and_its_back_shows_the_same_pixels():
     camera = Camera.for_photo(164, 164)
     z, rim = heights(head, face, ~head, surface, middle=-60.0, cell=1.0)
     anchors = np.where(face, 3, -1)
-    shell = build_shell(camera, z, rim, np.ones_like(z), np.ones((40, 40), bool), 4, anchors)
+    shell = build_shell(camera, z, rim, np.ones_like(z), np.ones((40, 40), bool), 4, anchors, np.zeros_like(z))
     import torch
 
     half = len(shell.points) // 2

@@ -52,8 +52,7 @@ class Surfaces:
         before: (V, 3) float32 camera space in the photo.
         after: (V, 3) float32 projected into the edited view: x, y, depth.
         facing: (V, 2) float32 cosine between normal and line of sight in the photo and in the edited view.
-        turned_in: (V,) float32, how far the skin next to a point of the shell has turned towards the viewer: the
-            difference of its cosines after and before; 0 on the face model and away from it.
+        drawn: (F,) whether a triangle takes part.
         ratio: (V, 3) float32 shading in the edited view over shading in the photo, linear RGB.
     """
 
@@ -64,7 +63,7 @@ class Surfaces:
     before: Array
     after: Array
     facing: Array
-    turned_in: Array
+    drawn: NDArray[np.bool_]
     ratio: Array
 
     @classmethod
@@ -80,7 +79,8 @@ class Surfaces:
         n0 = np.concatenate([scene.normals, scene.shell.normals])
         n1 = np.concatenate([normals.numpy(), turned.numpy()])
         skin_turn = _facing(after.numpy(), normals.numpy()) - _facing(scene.vertices, scene.normals)
-        rim_turn = skin_turn[scene.shell.anchor] * smoothstep(scene.shell.follow, 0.6, 0.9)
+        # Skin beyond the face model's outline goes once the face model shows what comes after the outline.
+        past = (scene.shell.rim > 0.5) & (skin_turn[scene.shell.anchor] > 0.15)
         nv, nf, ns = len(scene.vertices), len(model.faces), len(scene.shell.faces)
         size = scene.texture.colour.shape[0]
         uv = model.uv.numpy() * size
@@ -91,7 +91,7 @@ class Surfaces:
             on_shell=np.concatenate([np.zeros(nf, np.int64), np.repeat([1, 2], ns // 2)]),
             before=before,
             after=scene.camera.project(torch.cat([after, shell_after])).numpy().astype(np.float32),
-            turned_in=np.concatenate([np.zeros(nv, np.float32), np.tile(rim_turn, 2)]).astype(np.float32),
+            drawn=np.concatenate([np.ones(nf, bool), ~past[scene.shell.faces % len(past)].any(1)]),
             facing=np.stack([_facing(before, n0), _facing(torch.cat([after, shell_after]).numpy(), n1)], -1),
             ratio=_shading_ratio(n0, scene.parameters.light, n1, edited.light),
         )
@@ -137,6 +137,7 @@ def _shading_ratio(n0: Array, light0: torch.Tensor, n1: Array, light1: torch.Ten
 def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64]) -> Layer:
     """Draws some of the surfaces in the edited view with the photo's own pixels."""
     height, width = scene.depth.shape
+    selected = selected[surfaces.drawn[selected]]
     faces = surfaces.faces[selected]
     raster = rasterise(surfaces.after, faces, height, width)
     cover = coverage(surfaces.after, faces, height, width)
@@ -144,7 +145,7 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64]) -> Laye
     shown = raster.face_index >= 0
     face = np.where(shown, selected[raster.face_index], 0)
 
-    per_vertex = np.concatenate([surfaces.before, surfaces.facing, surfaces.ratio, surfaces.turned_in[:, None]], -1)
+    per_vertex = np.concatenate([surfaces.before, surfaces.facing, surfaces.ratio], -1)
     attributes = interpolate(raster, faces, per_vertex)
     points, facing, ratio = attributes[..., :3], attributes[..., 3:5], attributes[..., 5:8]
     points[~shown] = (0, 0, -1)
@@ -153,8 +154,8 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64]) -> Laye
     x, y = source[..., 0] - 0.5, source[..., 1] - 0.5
     photo = cv2.remap(scene.head, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     flat = cv2.remap(scene.solid, x, y, cv2.INTER_LINEAR)
-    masks = cv2.remap(np.dstack([scene.surface, scene.inside, scene.hair]), x, y, cv2.INTER_LINEAR)
-    surface, inside, hair = np.moveaxis(masks, -1, 0)
+    masks = cv2.remap(np.dstack([scene.surface, scene.inside]), x, y, cv2.INTER_LINEAR)
+    surface, inside = np.moveaxis(masks, -1, 0)
     uv = interpolate(raster, surfaces.uv_faces[selected], surfaces.uv) - 0.5
     texture = cv2.remap(
         np.dstack([scene.texture.colour, scene.texture.mirrored]), uv[..., 0], uv[..., 1], cv2.INTER_LINEAR
@@ -171,9 +172,7 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64]) -> Laye
     rim = 1 - smoothstep(facing[..., 1], 0.1, 0.5)
     alpha = np.clip(photo[..., 3], 0, 1)
     crisp = smoothstep(alpha, 0.3, 0.7)  # a soft edge is only one as long as it is the silhouette
-    # Skin beyond the face model's outline goes once the face model shows what comes after the outline.
-    left = 1 - (1 - hair) * smoothstep(attributes[..., 8], 0.15, 0.4)
-    opacity = np.where(kind == 0, 1 - geometric * (1 - alpha), left * (crisp + rim * (alpha - crisp)))
+    opacity = np.where(kind == 0, 1 - geometric * (1 - alpha), crisp + rim * (alpha - crisp))
     mirrored = (1 - seen) * np.where(kind == 0, texture[..., 3], 1)
     still = still & (seen > 0.99) & (np.abs(ratio - 1).max(-1) < 0.004)
     return Layer(

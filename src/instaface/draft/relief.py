@@ -33,6 +33,7 @@ class Shell:
         normals: (2 N, 3) float32 unit normals, smooth, as hair takes light.
         anchor: (N,) int64 vertex of the face model next to which a point lies.
         follow: (N,) float32 share of the anchor's movement that a point takes part in when the expression changes.
+        rim: (N,) float32, 1 on skin just outside of the face model, where its outline is off; 0 on hair.
         shape: (h, w) of the grid, N = h w.
     """
 
@@ -42,9 +43,11 @@ class Shell:
     normals: Array
     anchor: NDArray[np.int64]
     follow: Array
+    rim: Array
     shape: tuple[int, int]
 
 
+RIM_WIDTH = 1.5  # centimetres by which the face model's outline may be off
 FOLLOW_RANGE = 2.0  # centimetres over which the face's expression fades out in what surrounds it
 
 
@@ -135,7 +138,14 @@ def _distance(mask: Mask) -> Array:
 
 
 def build_shell(
-    camera: Camera, z: Array, rim: Array, weights: Array, cells: Mask, step: int, anchors: NDArray[np.int64]
+    camera: Camera,
+    z: Array,
+    rim: Array,
+    weights: Array,
+    cells: Mask,
+    step: int,
+    anchors: NDArray[np.int64],
+    hair: Array,
 ) -> Shell:
     """Mesh of the shell over a grid of pixels.
 
@@ -147,6 +157,7 @@ def build_shell(
         cells: (h - 1, w - 1) grid squares that belong to the shell.
         step: grid spacing in pixels.
         anchors: (h, w) vertex of the face model seen at a point, -1 where there is none.
+        hair: (h, w) share of hair.
     """
     h, w = z.shape
     xy = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).astype(np.float32) * step
@@ -162,9 +173,20 @@ def build_shell(
     normals = np.concatenate([grid_normals(front), -grid_normals(back)])
     points = np.concatenate([front.reshape(-1, 3), back.reshape(-1, 3)])
     anchor, away = _nearest(anchors)
-    follow = np.exp(-((away * step * -z / camera.focal / FOLLOW_RANGE) ** 2))
+    away = away * step * -z / camera.focal
+    follow = np.exp(-((away / FOLLOW_RANGE) ** 2)).astype(np.float32)
+    skin_rim = ((hair < 0.3) & (away < RIM_WIDTH)).astype(np.float32)
     twice = np.tile(weights.reshape(-1), 2).astype(np.float32)
-    return Shell(points, faces, twice, normals, anchor.reshape(-1), follow.reshape(-1).astype(np.float32), (h, w))
+    return Shell(
+        points=points,
+        faces=faces,
+        weights=twice,
+        normals=normals,
+        anchor=anchor.reshape(-1),
+        follow=follow.reshape(-1),
+        rim=skin_rim.reshape(-1),
+        shape=(h, w),
+    )
 
 
 def _nearest(anchors: NDArray[np.int64]) -> tuple[NDArray[np.int64], Array]:

@@ -40,7 +40,6 @@ class Scene:
         body: (H, W, 4) float32 colour 0..255 and opacity 0..1 of what stays, continued behind the head.
         head: (H, W, 4) float32 the same of the head, hair, ears and neck, without background in its colour.
         solid: (H, W, 3) float32 the head's colour, continued from well inside over its silhouette.
-        hair: (H, W) float32 0..1, hair.
         surface: (H, W) float32 0..1 where the camera sees the face model's surface and nothing in front of it.
         depth: (H, W) float32 depth of the face model, infinite where it is not.
         vertices: (V, 3) float32 face model as tracked, camera space.
@@ -59,7 +58,6 @@ class Scene:
     body: Array
     head: Array
     solid: Array
-    hair: Array
     surface: Array
     depth: Array
     vertices: Array
@@ -164,9 +162,11 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
 
     clothes = _pad(face.matte.clothes, margins, cv2.BORDER_REPLICATE)
     surface = (view.part * (person - hair - clothes).clip(0, 1)).astype(np.float32)
-    # Whatever is neither hair nor close to the face model stays where it is: clothes, hands, what is held.
-    other = (person - hair - surface - clothes).clip(0, 1)
-    stays = (clothes + other * (1 - view.near)).clip(0, 1).astype(np.float32)
+    # Whatever is neither hair nor close to the face model stays where it is: clothes, hands, what is held; but for
+    # thin things, which are stray hair.
+    other = (person - hair - surface - clothes).clip(0, 1) * (1 - view.near)
+    thick = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_odd(0.03 * max(photo.shape)),) * 2)
+    stays = (clothes + cv2.morphologyEx(other, cv2.MORPH_OPEN, thick)).clip(0, 1).astype(np.float32)
     head_alpha = (person - stays).clip(0, 1).astype(np.float32)
 
     reach = _odd(0.014 * max(photo.shape))
@@ -175,7 +175,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     core = cv2.erode(head_alpha * inside, np.ones((reach, reach))) > 0.9
     solid = continue_texture(photo, core)
     head = np.dstack([_unmix(photo, head_alpha, plate, solid), head_alpha])
-    shell = _shell(view, model, surface, head_alpha, person)
+    shell = _shell(view, model, surface, head_alpha, person, hair)
     texture = _texture(view, model, face.parameters, head, surface * inside, hair * inside)
     return Scene(
         camera=camera,
@@ -188,7 +188,6 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         body=body,
         head=head,
         solid=solid,
-        hair=hair,
         surface=surface,
         depth=view.depth,
         vertices=view.vertices,
@@ -261,7 +260,7 @@ def _unmix(photo: Array, alpha: Array, behind: Array, solid: Array) -> Array:
     return (t * own + (1 - t) * solid).astype(np.float32)
 
 
-def _shell(view: View, model: MorphableModel, surface: Array, head_alpha: Array, person: Array) -> Shell:
+def _shell(view: View, model: MorphableModel, surface: Array, head_alpha: Array, person: Array, hair: Array) -> Shell:
     height, width = surface.shape
     step = max(2, round(max(height, width) / GRID))
     covered = to_grid(view.covered.astype(np.float32), step) > 0.99
@@ -283,7 +282,7 @@ def _shell(view: View, model: MorphableModel, surface: Array, head_alpha: Array,
     any_bare = np.logical_or.reduce([bare[a, b] for a in corners for b in corners])
     weights = _shell_weights(view, model, field.shape, step)
     anchors = np.where(face, view.vertex[np.ix_(rows, columns)], -1)
-    return build_shell(view.camera, field, rim, weights, all_near & any_bare, step, anchors)
+    return build_shell(view.camera, field, rim, weights, all_near & any_bare, step, anchors, to_grid(hair, step))
 
 
 def _grow(cells: Mask) -> Mask:
