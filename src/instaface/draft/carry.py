@@ -23,21 +23,25 @@ MIRRORED = 0.5  # coverage of what comes from the face's other half; 1 is seen, 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer in the edited view.
+    """One layer in the edited view, over a window of the canvas.
 
     Attributes:
+        window: rows and columns of the canvas.
         colour: (H, W, 3) float32 0..255.
         alpha: (H, W) float32 opacity 0..1.
         coverage: (H, W) float32, 1 seen, 0.5 mirrored, 0 invented.
         still: (H, W) float32, 1 where the layer shows the photo's own pixel.
         ratio: (H, W, 3) float32 new over old shading, linear RGB.
+        depth: (H, W) float32 centimetres along the optical axis, infinite where the layer is empty.
     """
 
+    window: tuple[slice, slice]
     colour: Array
     alpha: Array
     coverage: Array
     still: Array
     ratio: Array
+    depth: Array
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ class Surfaces:
         n1 = np.concatenate([normals.numpy(), turned.numpy()])
         skin_turn = _facing(after.numpy(), normals.numpy()) - _facing(scene.vertices, scene.normals)
         # Skin beyond the face model's outline goes once the face model shows what comes after the outline.
-        past = (scene.shell.rim > 0.5) & (skin_turn[scene.shell.anchor] > 0.15)
+        rim_turn = cv2.GaussianBlur(skin_turn[scene.shell.anchor].reshape(scene.shell.shape), (0, 0), 1.5).reshape(-1)
+        past = (scene.shell.rim > 0.5) & (rim_turn > 0.12)
         nv, nf, ns = len(scene.vertices), len(model.faces), len(scene.shell.faces)
         size = scene.texture.colour.shape[0]
         uv = model.uv.numpy() * size
@@ -134,60 +139,91 @@ def _shading_ratio(n0: Array, light0: torch.Tensor, n1: Array, light1: torch.Ten
     return (s1.clamp(min=floor) / s0.clamp(min=floor)).clamp(0.25, 4).numpy()
 
 
-def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64]) -> Layer:
-    """Draws some of the surfaces in the edited view with the photo's own pixels."""
+def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before: Array | None = None) -> Layer:
+    """Draws some of the surfaces in the edited view with the photo's own pixels.
+
+    Args:
+        scene: the photo taken apart.
+        surfaces: all surfaces.
+        selected: (n,) triangles to draw.
+        before: (H, W) float32 depth that hides what lies farther; None hides nothing.
+    """
     height, width = scene.depth.shape
     selected = selected[surfaces.drawn[selected]]
+    # 1. What each pixel sees.
     faces = surfaces.faces[selected]
-    raster = rasterise(surfaces.after, faces, height, width)
-    cover = coverage(surfaces.after, faces, height, width)
+    window = _window(surfaces.after, faces, height, width)
+    after = surfaces.after - np.array([window[1].start, window[0].start, 0], np.float32)
+    size = (window[0].stop - window[0].start, window[1].stop - window[1].start)
+    raster, cover = rasterise(after, faces, *size), coverage(after, faces, *size)
     raster = extend(raster, cover)
-    shown = raster.face_index >= 0
-    face = np.where(shown, selected[raster.face_index], 0)
-
+    face = np.where(raster.covered, selected[raster.face_index], 0)
+    kind = surfaces.on_shell[face]
+    # 2. Where that was in the photo.
     per_vertex = np.concatenate([surfaces.before, surfaces.facing, surfaces.ratio], -1)
     attributes = interpolate(raster, faces, per_vertex)
     points, facing, ratio = attributes[..., :3], attributes[..., 3:5], attributes[..., 5:8]
-    points[~shown] = (0, 0, -1)
+    points[~raster.covered] = (0, 0, -1)
     source = scene.camera.project(torch.from_numpy(points)).numpy()
-    still = _snap(source)
+    still = _snap(source, window)
     x, y = source[..., 0] - 0.5, source[..., 1] - 0.5
     photo = cv2.remap(scene.head, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    flat = cv2.remap(scene.solid, x, y, cv2.INTER_LINEAR)
     masks = cv2.remap(np.dstack([scene.surface, scene.inside]), x, y, cv2.INTER_LINEAR)
-    surface, inside = np.moveaxis(masks, -1, 0)
-    uv = interpolate(raster, surfaces.uv_faces[selected], surfaces.uv) - 0.5
-    texture = cv2.remap(
-        np.dstack([scene.texture.colour, scene.texture.mirrored]), uv[..., 0], uv[..., 1], cv2.INTER_LINEAR
-    )
-
-    kind = surfaces.on_shell[face]
+    surface, inside = masks[..., 0], masks[..., 1]
+    alpha = photo[..., 3].clip(0, 1)
     turned = smoothstep(facing[..., 0], 0.05, 0.3)
-    # The face model: the photo where the camera saw it, else the unwrapped texture.
-    geometric = visible(source, scene.depth) * turned
-    seen = np.where(kind == 0, geometric * surface, np.where(kind == 1, turned, 0))
-    # The shell: the photo on its front, what lies well inside of it on its rim and back.
-    fallback = np.where((kind == 0)[..., None], texture[..., :3], flat)
+    # 3. The face model: the photo where the camera saw it, else the unwrapped texture.
+    if (kind == 0).any():
+        uv = interpolate(raster, surfaces.uv_faces[selected], surfaces.uv) - 0.5
+        unwrapped = np.dstack([scene.texture.colour, scene.texture.mirrored])
+        texture = cv2.remap(unwrapped, uv[..., 0], uv[..., 1], cv2.INTER_LINEAR)
+        geometric = visible(source, scene.depth) * turned
+        seen, fallback, mirrored = geometric * surface, texture[..., :3], texture[..., 3]
+        opacity = 1 - geometric * (1 - alpha)
+    # 4. The shell: the photo on its front, what lies well inside of it on its rim and back.
+    if (kind > 0).any():
+        solid = cv2.remap(scene.solid, x, y, cv2.INTER_LINEAR)
+        crisp = smoothstep(alpha, 0.3, 0.7)  # a soft edge is only one as long as it is the silhouette
+        rim = 1 - smoothstep(facing[..., 1], 0.1, 0.5)
+        hair_seen, hair_opacity = np.where(kind == 1, turned, 0), (crisp + rim * (alpha - crisp)) * (1 - surface)
+        if (kind == 0).any():
+            on_mesh = kind == 0
+            seen, mirrored = np.where(on_mesh, seen, hair_seen), np.where(on_mesh, mirrored, 1)
+            fallback, opacity = np.where(on_mesh[..., None], fallback, solid), np.where(on_mesh, opacity, hair_opacity)
+        else:
+            seen, fallback, mirrored, opacity = hair_seen, solid, np.ones_like(hair_seen), hair_opacity
+    # 5. Put together.
+    if before is not None:
+        opacity = opacity * (raster.depth < before[window] + SHELL_TOLERANCE)
     colour = fallback + seen[..., None] * (photo[..., :3] - fallback)
-    rim = 1 - smoothstep(facing[..., 1], 0.1, 0.5)
-    alpha = np.clip(photo[..., 3], 0, 1)
-    crisp = smoothstep(alpha, 0.3, 0.7)  # a soft edge is only one as long as it is the silhouette
-    opacity = np.where(kind == 0, 1 - geometric * (1 - alpha), crisp + rim * (alpha - crisp))
-    mirrored = (1 - seen) * np.where(kind == 0, texture[..., 3], 1)
     still = still & (seen > 0.99) & (np.abs(ratio - 1).max(-1) < 0.004)
     return Layer(
+        window,
         relight(colour, ratio),
-        (opacity * cover * shown).astype(np.float32),
-        ((seen + MIRRORED * mirrored) * inside).astype(np.float32),
+        (opacity * cover * raster.covered).astype(np.float32),
+        ((seen + MIRRORED * (1 - seen) * mirrored) * inside).astype(np.float32),
         still.astype(np.float32),
         ratio,
+        raster.depth,
     )
 
 
-def _snap(source: Array) -> NDArray[np.bool_]:
+SHELL_TOLERANCE = 0.5  # centimetres by which hair may lie behind the skin that it covered in the photo
+
+
+def _window(after: Array, faces: NDArray[np.int64], height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of the picture that the triangles can reach."""
+    points = after[np.unique(faces), :2] if len(faces) else np.zeros((1, 2), np.float32)
+    (x0, y0), (x1, y1) = np.floor(points.min(0)).astype(int), np.ceil(points.max(0)).astype(int)
+    top, left = np.clip([y0, x0], 0, [height - 1, width - 1])
+    bottom, right = np.clip([y1, x1], [top + 1, left + 1], [height, width])
+    return slice(int(top), int(bottom)), slice(int(left), int(right))
+
+
+def _snap(source: Array, window: tuple[slice, slice]) -> NDArray[np.bool_]:
     """Moves positions that are a pixel's own to its very centre, and says which."""
-    height, width = source.shape[:2]
-    own = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), -1).astype(np.float32)
+    rows, columns = (np.arange(part.start, part.stop) + 0.5 for part in window)
+    own = np.stack(np.meshgrid(columns, rows), -1).astype(np.float32)
     still = np.abs(source[..., :2] - own).max(-1) < 0.03
     source[..., :2] = np.where(still[..., None], own, source[..., :2])
     return still

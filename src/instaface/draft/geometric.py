@@ -52,44 +52,57 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     parts, n = Parts.of(model), len(model.faces)
     mesh, shell = np.arange(n), n + np.arange(len(scene.shell.faces))
     front, back = np.split(shell, 2)
-    skin = mesh[~(parts.scalp | parts.neck | parts.shoulders)]
     behind = carry(scene, surfaces, np.concatenate([mesh[parts.scalp], back]))
     neck = carry(scene, surfaces, mesh[parts.neck])
-    head = carry(scene, surfaces, np.concatenate([skin, front]))
+    head = carry(scene, surfaces, mesh[~(parts.scalp | parts.neck | parts.shoulders)])
+    hair = carry(scene, surfaces, front, before=_spread(head, scene.depth.shape))
     body = _body(scene, [neck, head], relit=not edited.light.equal(scene.parameters.light))
     # 3. Put them together, from the farthest to the nearest.
-    return compose(scene, [behind, neck, body, head])
+    return compose(scene, [behind, neck, body, head, hair])
+
+
+def _spread(layer: Layer, shape: tuple[int, ...]) -> Array:
+    """(H, W) depth of a layer over the whole canvas."""
+    depth = np.full(shape, np.inf, np.float32)
+    depth[layer.window] = np.where(layer.alpha > 0.5, layer.depth, np.inf)
+    return depth
 
 
 def _body(scene: Scene, lit: list[Layer], relit: bool) -> Layer:
-    """What stays with the shoulders. New light fades out on it from where it leaves the skin."""
+    """What stays with the shoulders. New light goes on from the skin, over neck and clothes."""
     colour, opacity = scene.body[..., :3], scene.body[..., 3]
     ratio = np.ones_like(colour)
     if relit:
-        weight = np.maximum.reduce([layer.alpha * (layer.coverage > 0) for layer in lit])
-        mixed = (
-            sum(layer.ratio * layer.alpha[..., None] for layer in lit)
-            / np.maximum(sum(layer.alpha for layer in lit), 1e-6)[..., None]
-        )
-        ratio = push_pull(mixed.astype(np.float32), (weight > 0.99).astype(np.float32)).clip(0.25, 4)
-        ratio = cv2.GaussianBlur(ratio, (0, 0), 0.02 * max(opacity.shape))
+        ratio = _continued_light(lit, opacity.shape)
         colour = relight(colour, ratio)
+    everything = (slice(0, opacity.shape[0]), slice(0, opacity.shape[1]))
+    coverage = ((opacity > 0) * scene.inside).astype(np.float32)
     still = np.full_like(opacity, not relit)
-    return Layer(colour, opacity, ((opacity > 0) * scene.inside).astype(np.float32), still, ratio)
+    return Layer(everything, colour, opacity, coverage, still, ratio, np.zeros_like(opacity))
+
+
+def _continued_light(lit: list[Layer], shape: tuple[int, ...]) -> Array:
+    """(H, W, 3) ratio of new to old light, continued smoothly from where layers know it."""
+    ratio, known = np.ones((*shape, 3), np.float32), np.zeros(shape, np.float32)
+    for layer in lit:
+        solid = layer.alpha > 0.99
+        ratio[layer.window][solid] = layer.ratio[solid]
+        known[layer.window][solid] = 1
+    return cv2.GaussianBlur(push_pull(ratio, known), (0, 0), 0.02 * max(shape)).clip(0.25, 4)
 
 
 def compose(scene: Scene, layers: list[Layer]) -> Draft:
     """Puts layers, from the farthest to the nearest, over the background."""
     background = (scene.head[..., 3] + scene.body[..., 3] < 0.02) & (scene.inside > 0)
-    colour, appearance = scene.plate, np.where(background[..., None], scene.plate, GREY)
+    colour, appearance = scene.plate.copy(), np.where(background[..., None], scene.plate, GREY).astype(np.float32)
     seen, still = background.astype(np.float32), background.astype(np.float32)
     for layer in layers:
-        a = layer.alpha[..., None]
-        colour = colour + a * (layer.colour - colour)
+        w, a = layer.window, layer.alpha[..., None]
         known = (layer.coverage > 0.45)[..., None]
-        appearance = appearance + a * (np.where(known, layer.colour, GREY) - appearance)
-        seen = seen + layer.alpha * (layer.coverage - seen)
-        still = np.where(layer.alpha > 0, layer.still, still)
+        colour[w] += a * (layer.colour - colour[w])
+        appearance[w] += a * (np.where(known, layer.colour, GREY) - appearance[w])
+        seen[w] += layer.alpha * (layer.coverage - seen[w])
+        still[w] = np.where(layer.alpha > 0, layer.still, still[w])
     # Around what moved, the photo may hold stray hairs that the matte missed: the plate does not.
     moved = cv2.dilate(1 - still, np.ones((scene.reach, scene.reach)))
     mask = np.where(background, np.maximum(1 - still, moved), 1 - still)

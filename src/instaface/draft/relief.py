@@ -126,7 +126,6 @@ def heights(head: Mask, face: Mask, outside: Mask, surface: Array, middle: float
     bulge = np.sqrt(np.clip(1 - (1 - fullness) ** 2, 0, 1))
     z = front - depth * (1 - np.where(head, bulge, 0))
     z = np.where(rest & np.isfinite(surface), np.maximum(z, surface + HAIR_OFFSET), z)
-    z = np.where(face, surface - HAIR_OFFSET, z)  # tucked under the skin
     return z.astype(np.float32), (front - depth).astype(np.float32)
 
 

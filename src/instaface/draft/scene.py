@@ -122,6 +122,7 @@ class View:
     depth: Array
     vertex: NDArray[np.int64]
     part: Array
+    neck: Array
     near: Array
     covered: Mask
 
@@ -141,7 +142,8 @@ class View:
             depth=raster.depth,
             vertex=np.where(raster.covered, model.faces.numpy()[raster.face_index, 0], -1),
             part=(raster.covered & drawn[raster.face_index]).astype(np.float32),
-            near=_near(raster.covered & ~parts.shoulders[raster.face_index]),
+            neck=(raster.covered & parts.neck[raster.face_index]).astype(np.float32),
+            near=_near(raster.covered & ~(parts.neck | parts.shoulders)[raster.face_index]),
             covered=raster.covered,
         )
 
@@ -164,14 +166,15 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     surface = (view.part * (person - hair - clothes).clip(0, 1)).astype(np.float32)
     # Whatever is neither hair nor close to the face model stays where it is: clothes, hands, what is held; but for
     # thin things, which are stray hair.
-    other = (person - hair - surface - clothes).clip(0, 1) * (1 - view.near)
+    around = np.maximum(view.near, _near(hair > 0.5))
+    other = (person - hair - surface - clothes).clip(0, 1) * (1 - around)
     thick = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_odd(0.03 * max(photo.shape)),) * 2)
     stays = (clothes + cv2.morphologyEx(other, cv2.MORPH_OPEN, thick)).clip(0, 1).astype(np.float32)
     head_alpha = (person - stays).clip(0, 1).astype(np.float32)
 
     reach = _odd(0.014 * max(photo.shape))
     plate = continue_texture(photo, (cv2.dilate(person, np.ones((2 * reach + 1,) * 2)) < 0.02) & (inside > 0))
-    body = _body(photo, stays, person, inside)
+    body = _body(photo, stays, head_alpha - view.neck * surface, inside)
     core = cv2.erode(head_alpha * inside, np.ones((reach, reach))) > 0.9
     solid = continue_texture(photo, core)
     head = np.dstack([_unmix(photo, head_alpha, plate, solid), head_alpha])
@@ -241,12 +244,12 @@ def _close_top(
     return person, hair
 
 
-def _body(photo: Array, stays: Array, person: Array, inside: Array) -> Array:
-    """Colour and opacity of what stays, continued behind the head."""
+def _body(photo: Array, stays: Array, hidden: Array, inside: Array) -> Array:
+    """Colour and opacity of what stays, continued where the head hides it."""
     known = cv2.erode(stays * inside, np.ones((5, 5))) > 0.97
     if not known.any():
         return np.zeros((*stays.shape, 4), np.float32)
-    hidden = (person - stays).clip(0, 1).astype(np.float32)
+    hidden = hidden.clip(0, 1).astype(np.float32)
     likely = push_pull(stays, (1 - hidden).astype(np.float32))
     alpha = stays + hidden * np.clip(4 * likely - 1.5, 0, 1)
     return np.dstack([continue_texture(photo, known), alpha]).astype(np.float32)

@@ -60,11 +60,12 @@ def complete(colour: Array, seen: Array, haired: Array, skin: NDArray[np.bool_])
     other = other * _gain(colour, other, np.minimum(seen, other_seen))
     under_hair = cv2.GaussianBlur(haired, (0, 0), SIZE / 40)
     bare = 1 - smoothstep(under_hair / (under_hair + cv2.GaussianBlur(seen, (0, 0), SIZE / 40) + 0.05), 0.2, 0.5)
-    share = (1 - seen - haired).clip(0, 1) * other_seen * bare
+    other_known = other_seen * bare + np.where(skin, haired[:, ::-1], 0)
+    share = (1 - seen - haired).clip(0, 1) * other_known
     weight = seen + haired + share
     mixed = (colour * (seen + haired)[..., None] + other * share[..., None]) / np.maximum(weight, 1e-6)[..., None]
     filled = push_pull(mixed.astype(np.float32), weight.clip(0, 1).astype(np.float32))
-    return Texture(np.clip(filled, 0, 255), share.astype(np.float32))
+    return Texture(np.clip(filled, 0, 255), (share * other_seen).astype(np.float32))
 
 
 def _gain(colour: Array, other: Array, both: Array) -> Array:
