@@ -33,6 +33,7 @@ class Layer:
         still: (H, W) float32, 1 where the layer shows the photo's own pixel.
         ratio: (H, W, 3) float32 new over old shading, linear RGB.
         depth: (H, W) float32 centimetres along the optical axis, infinite where the layer is empty.
+        over: (H, W) float32 0..1, the share of the opacity that a layer keeps where it is drawn over the face.
     """
 
     window: tuple[slice, slice]
@@ -42,6 +43,7 @@ class Layer:
     still: Array
     ratio: Array
     depth: Array
+    over: Array
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Surfaces:
         before: (V, 3) float32 camera space in the photo.
         after: (V, 3) float32 projected into the edited view: x, y, depth.
         facing: (V, 2) float32 cosine between normal and line of sight in the photo and in the edited view.
-        drawn: (F,) whether a triangle takes part.
+        past: (V,) float32 0..1: skin beyond the face model's outline, once the face model itself shows what comes
+            after the outline.
         ratio: (V, 3) float32 shading in the edited view over shading in the photo, linear RGB.
     """
 
@@ -67,7 +70,7 @@ class Surfaces:
     before: Array
     after: Array
     facing: Array
-    drawn: NDArray[np.bool_]
+    past: Array
     ratio: Array
 
     @classmethod
@@ -83,9 +86,8 @@ class Surfaces:
         n0 = np.concatenate([scene.normals, scene.shell.normals])
         n1 = np.concatenate([normals.numpy(), turned.numpy()])
         skin_turn = _facing(after.numpy(), normals.numpy()) - _facing(scene.vertices, scene.normals)
-        # Skin beyond the face model's outline goes once the face model shows what comes after the outline.
         rim_turn = cv2.GaussianBlur(skin_turn[scene.shell.anchor].reshape(scene.shell.shape), (0, 0), 1.5).reshape(-1)
-        past = (scene.shell.rim > 0.5) & (rim_turn > 0.12)
+        past = scene.shell.rim * smoothstep(rim_turn, 0.05, 0.15)
         nv, nf, ns = len(scene.vertices), len(model.faces), len(scene.shell.faces)
         size = scene.texture.colour.shape[0]
         uv = model.uv.numpy() * size
@@ -96,7 +98,7 @@ class Surfaces:
             on_shell=np.concatenate([np.zeros(nf, np.int64), np.repeat([1, 2], ns // 2)]),
             before=before,
             after=scene.camera.project(torch.cat([after, shell_after])).numpy().astype(np.float32),
-            drawn=np.concatenate([np.ones(nf, bool), ~past[scene.shell.faces % len(past)].any(1)]),
+            past=np.concatenate([np.zeros(nv, np.float32), np.tile(past, 2)]).astype(np.float32),
             facing=np.stack([_facing(before, n0), _facing(torch.cat([after, shell_after]).numpy(), n1)], -1),
             ratio=_shading_ratio(n0, scene.parameters.light, n1, edited.light),
         )
@@ -146,10 +148,9 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
         scene: the photo taken apart.
         surfaces: all surfaces.
         selected: (n,) triangles to draw.
-        before: (H, W) float32 depth that hides what lies farther; None hides nothing.
+        before: (H, W) float32 depth of the face, which hides what lies farther; None hides nothing.
     """
     height, width = scene.depth.shape
-    selected = selected[surfaces.drawn[selected]]
     # 1. What each pixel sees.
     faces = surfaces.faces[selected]
     window = _window(surfaces.after, faces, height, width)
@@ -160,7 +161,7 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
     face = np.where(raster.covered, selected[raster.face_index], 0)
     kind = surfaces.on_shell[face]
     # 2. Where that was in the photo.
-    per_vertex = np.concatenate([surfaces.before, surfaces.facing, surfaces.ratio], -1)
+    per_vertex = np.concatenate([surfaces.before, surfaces.facing, surfaces.ratio, surfaces.past[:, None]], -1)
     attributes = interpolate(raster, faces, per_vertex)
     points, facing, ratio = attributes[..., :3], attributes[..., 3:5], attributes[..., 5:8]
     points[~raster.covered] = (0, 0, -1)
@@ -168,8 +169,8 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
     still = _snap(source, window)
     x, y = source[..., 0] - 0.5, source[..., 1] - 0.5
     photo = cv2.remap(scene.head, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    masks = cv2.remap(np.dstack([scene.surface, scene.inside]), x, y, cv2.INTER_LINEAR)
-    surface, inside = masks[..., 0], masks[..., 1]
+    masks = cv2.remap(np.dstack([scene.surface, scene.inside, scene.hair]), x, y, cv2.INTER_LINEAR)
+    surface, inside, hair = np.moveaxis(masks, -1, 0)
     alpha = photo[..., 3].clip(0, 1)
     turned = smoothstep(facing[..., 0], 0.05, 0.3)
     # 3. The face model: the photo where the camera saw it, else the unwrapped texture.
@@ -181,20 +182,26 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
         seen, fallback, mirrored = geometric * surface, texture[..., :3], texture[..., 3]
         opacity = 1 - geometric * (1 - alpha)
     # 4. The shell: the photo on its front, what lies well inside of it on its rim and back.
+    over = np.ones_like(alpha)
     if (kind > 0).any():
+        on_shell = kind > 0
         solid = cv2.remap(scene.solid, x, y, cv2.INTER_LINEAR)
+        under = cv2.remap(scene.under, x, y, cv2.INTER_LINEAR)
         crisp = smoothstep(alpha, 0.3, 0.7)  # a soft edge is only one as long as it is the silhouette
-        rim = 1 - smoothstep(facing[..., 1], 0.1, 0.5)
-        hair_seen, hair_opacity = np.where(kind == 1, turned, 0), (crisp + rim * (alpha - crisp)) * (1 - surface)
-        if (kind == 0).any():
-            on_mesh = kind == 0
-            seen, mirrored = np.where(on_mesh, seen, hair_seen), np.where(on_mesh, mirrored, 1)
-            fallback, opacity = np.where(on_mesh[..., None], fallback, solid), np.where(on_mesh, opacity, hair_opacity)
+        silhouette = 1 - smoothstep(facing[..., 1], 0.1, 0.5)
+        shell_opacity = (crisp + silhouette * (alpha - crisp)) * (1 - attributes[..., 8] * (1 - hair))
+        shell_colour = solid + smoothstep(surface, 0.8, 1.0)[..., None] * (under - solid)
+        shell_seen = np.where(kind == 1, turned, 0) * (1 - surface)
+        over = np.where(on_shell, 1 - surface, 1)
+        if on_shell.all() or not (kind == 0).any():
+            seen, fallback, mirrored, opacity = shell_seen, shell_colour, np.ones_like(alpha), shell_opacity
         else:
-            seen, fallback, mirrored, opacity = hair_seen, solid, np.ones_like(hair_seen), hair_opacity
+            seen, mirrored = np.where(on_shell, shell_seen, seen), np.where(on_shell, 1, mirrored)
+            fallback = np.where(on_shell[..., None], shell_colour, fallback)
+            opacity = np.where(on_shell, shell_opacity, opacity)
     # 5. Put together.
     if before is not None:
-        opacity = opacity * (raster.depth < before[window] + SHELL_TOLERANCE)
+        over = over * (raster.depth < before[window] + SHELL_TOLERANCE)
     colour = fallback + seen[..., None] * (photo[..., :3] - fallback)
     still = still & (seen > 0.99) & (np.abs(ratio - 1).max(-1) < 0.004)
     return Layer(
@@ -205,6 +212,7 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
         still.astype(np.float32),
         ratio,
         raster.depth,
+        over.astype(np.float32),
     )
 
 

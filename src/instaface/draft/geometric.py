@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -58,7 +58,7 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     hair = carry(scene, surfaces, front, before=_spread(head, scene.depth.shape))
     body = _body(scene, [neck, head], relit=not edited.light.equal(scene.parameters.light))
     # 3. Put them together, from the farthest to the nearest.
-    return compose(scene, [behind, neck, body, head, hair])
+    return compose(scene, [behind, hair, neck, body, head, replace(hair, alpha=hair.alpha * hair.over)])
 
 
 def _spread(layer: Layer, shape: tuple[int, ...]) -> Array:
@@ -78,7 +78,7 @@ def _body(scene: Scene, lit: list[Layer], relit: bool) -> Layer:
     everything = (slice(0, opacity.shape[0]), slice(0, opacity.shape[1]))
     coverage = ((opacity > 0) * scene.inside).astype(np.float32)
     still = np.full_like(opacity, not relit)
-    return Layer(everything, colour, opacity, coverage, still, ratio, np.zeros_like(opacity))
+    return Layer(everything, colour, opacity, coverage, still, ratio, np.zeros_like(opacity), np.ones_like(opacity))
 
 
 def _continued_light(lit: list[Layer], shape: tuple[int, ...]) -> Array:
@@ -95,22 +95,38 @@ def compose(scene: Scene, layers: list[Layer]) -> Draft:
     """Puts layers, from the farthest to the nearest, over the background."""
     background = (scene.head[..., 3] + scene.body[..., 3] < 0.02) & (scene.inside > 0)
     colour, appearance = scene.plate.copy(), np.where(background[..., None], scene.plate, GREY).astype(np.float32)
-    seen, still = background.astype(np.float32), background.astype(np.float32)
+    seen = background.astype(np.float32)
     for layer in layers:
         w, a = layer.window, layer.alpha[..., None]
         known = (layer.coverage > 0.45)[..., None]
         colour[w] += a * (layer.colour - colour[w])
         appearance[w] += a * (np.where(known, layer.colour, GREY) - appearance[w])
         seen[w] += layer.alpha * (layer.coverage - seen[w])
-        still[w] = np.where(layer.alpha > 0, layer.still, still[w])
+    still = _still(scene, layers)
     # Around what moved, the photo may hold stray hairs that the matte missed: the plate does not.
-    moved = cv2.dilate(1 - still, np.ones((scene.reach, scene.reach)))
-    mask = np.where(background, np.maximum(1 - still, moved), 1 - still)
+    moved = cv2.dilate((~still).astype(np.uint8), np.ones((scene.reach, scene.reach))) > 0
+    mask = np.where(background, moved, ~still).astype(np.float32)
     final = np.where(mask[..., None] > 0, colour, scene.photo)
     left, top, right, bottom = scene.margins
     height, width = mask.shape
     window = (slice(top, height - bottom), slice(left, width - right))
     return Draft(_to_bytes(final[window]), _to_bytes(appearance[window]), seen[window], mask[window])
+
+
+VISIBLE = 0.02  # opacity from which a layer counts
+
+
+def _still(scene: Scene, layers: list[Layer]) -> NDArray[np.bool_]:
+    """(H, W) pixels where nothing that is visible has moved, and nothing that was has gone."""
+    through = np.ones_like(scene.inside)
+    moving, kept = np.zeros(through.shape, bool), np.zeros(through.shape, bool)
+    for layer in reversed(layers):
+        w = layer.window
+        shows = layer.alpha * through[w] > VISIBLE
+        moving[w] |= shows & (layer.still < 0.5)
+        kept[w] |= shows & (layer.still > 0.5)
+        through[w] *= 1 - layer.alpha
+    return ~moving & (kept | (scene.head[..., 3] < VISIBLE))
 
 
 def _to_bytes(values: Array) -> NDArray[np.uint8]:

@@ -40,6 +40,8 @@ class Scene:
         body: (H, W, 4) float32 colour 0..255 and opacity 0..1 of what stays, continued behind the head.
         head: (H, W, 4) float32 the same of the head, hair, ears and neck, without background in its colour.
         solid: (H, W, 3) float32 the head's colour, continued from well inside over its silhouette.
+        hair: (H, W) float32 0..1, hair.
+        under: (H, W, 3) float32 the hair's colour, continued under the face.
         surface: (H, W) float32 0..1 where the camera sees the face model's surface and nothing in front of it.
         depth: (H, W) float32 depth of the face model, infinite where it is not.
         vertices: (V, 3) float32 face model as tracked, camera space.
@@ -58,6 +60,8 @@ class Scene:
     body: Array
     head: Array
     solid: Array
+    hair: Array
+    under: Array
     surface: Array
     depth: Array
     vertices: Array
@@ -191,6 +195,8 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         body=body,
         head=head,
         solid=solid,
+        hair=hair,
+        under=push_pull(solid, smoothstep(hair * inside, 0.6, 0.9)),
         surface=surface,
         depth=view.depth,
         vertices=view.vertices,
@@ -251,7 +257,7 @@ def _body(photo: Array, stays: Array, hidden: Array, inside: Array) -> Array:
         return np.zeros((*stays.shape, 4), np.float32)
     hidden = hidden.clip(0, 1).astype(np.float32)
     likely = push_pull(stays, (1 - hidden).astype(np.float32))
-    alpha = stays + hidden * np.clip(4 * likely - 1.5, 0, 1)
+    alpha = stays + hidden * smoothstep(likely, 0.4, 0.6)
     return np.dstack([continue_texture(photo, known), alpha]).astype(np.float32)
 
 

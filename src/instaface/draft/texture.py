@@ -58,9 +58,10 @@ def complete(colour: Array, seen: Array, haired: Array, skin: NDArray[np.bool_])
     """
     other, other_seen = colour[:, ::-1], np.where(skin, seen[:, ::-1], 0.0).astype(np.float32)
     other = other * _gain(colour, other, np.minimum(seen, other_seen))
-    under_hair = cv2.GaussianBlur(haired, (0, 0), SIZE / 40)
-    bare = 1 - smoothstep(under_hair / (under_hair + cv2.GaussianBlur(seen, (0, 0), SIZE / 40) + 0.05), 0.2, 0.5)
-    other_known = other_seen * bare + np.where(skin, haired[:, ::-1], 0)
+    hair_near, skin_near = (cv2.GaussianBlur(m, (0, 0), SIZE / 40) for m in (haired, seen))
+    bare = 1 - smoothstep(hair_near / (hair_near + skin_near + 0.05), 0.2, 0.5)
+    unknown = 1 - smoothstep(hair_near + skin_near, 0.02, 0.1)
+    other_known = other_seen * bare + np.where(skin, haired[:, ::-1], 0) * unknown
     share = (1 - seen - haired).clip(0, 1) * other_known
     weight = seen + haired + share
     mixed = (colour * (seen + haired)[..., None] + other * share[..., None]) / np.maximum(weight, 1e-6)[..., None]
