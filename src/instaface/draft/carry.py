@@ -173,6 +173,7 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
     surface, inside, hair = np.moveaxis(masks, -1, 0)
     alpha = photo[..., 3].clip(0, 1)
     turned = smoothstep(facing[..., 0], 0.05, 0.3)
+    silhouette = 1 - smoothstep(facing[..., 1], 0.1, 0.5)  # a soft edge is one only as long as it is the silhouette
     # 3. The face model: the photo where the camera saw it, else the unwrapped texture.
     if (kind == 0).any():
         uv = interpolate(raster, surfaces.uv_faces[selected], surfaces.uv) - 0.5
@@ -180,15 +181,14 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
         texture = cv2.remap(unwrapped, uv[..., 0], uv[..., 1], cv2.INTER_LINEAR)
         geometric = visible(source, scene.depth) * turned
         seen, fallback, mirrored = geometric * surface, texture[..., :3], texture[..., 3]
-        opacity = 1 - geometric * (1 - alpha)
+        opacity = 1 - geometric * silhouette * (1 - alpha)
     # 4. The shell: the photo on its front, what lies well inside of it on its rim and back.
     over = np.ones_like(alpha)
     if (kind > 0).any():
         on_shell = kind > 0
         solid = cv2.remap(scene.solid, x, y, cv2.INTER_LINEAR)
         under = cv2.remap(scene.under, x, y, cv2.INTER_LINEAR)
-        crisp = smoothstep(alpha, 0.3, 0.7)  # a soft edge is only one as long as it is the silhouette
-        silhouette = 1 - smoothstep(facing[..., 1], 0.1, 0.5)
+        crisp = smoothstep(alpha, 0.3, 0.7)
         shell_opacity = (crisp + silhouette * (alpha - crisp)) * (1 - attributes[..., 8] * (1 - hair))
         shell_colour = solid + smoothstep(surface, 0.8, 1.0)[..., None] * (under - solid)
         shell_seen = np.where(kind == 1, turned, 0) * (1 - surface)

@@ -56,9 +56,12 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     neck = carry(scene, surfaces, mesh[parts.neck])
     head = carry(scene, surfaces, mesh[~(parts.scalp | parts.neck | parts.shoulders)])
     hair = carry(scene, surfaces, front, before=_spread(head, scene.depth.shape))
-    body = _body(scene, [neck, head], relit=not edited.light.equal(scene.parameters.light))
+    relit = None if edited.light.equal(scene.parameters.light) else _continued_light([neck, head], scene.depth.shape)
+    body = _static(scene, scene.body[..., :3], scene.body[..., 3], relit)
+    # Necks twist more than they move: where the face model's neck leaves, skin remains.
+    throat = _static(scene, scene.photo, scene.throat, relit)
     # 3. Put them together, from the farthest to the nearest.
-    return compose(scene, [behind, hair, neck, body, head, replace(hair, alpha=hair.alpha * hair.over)])
+    return compose(scene, [behind, hair, throat, neck, body, head, replace(hair, alpha=hair.alpha * hair.over)])
 
 
 def _spread(layer: Layer, shape: tuple[int, ...]) -> Array:
@@ -68,17 +71,15 @@ def _spread(layer: Layer, shape: tuple[int, ...]) -> Array:
     return depth
 
 
-def _body(scene: Scene, lit: list[Layer], relit: bool) -> Layer:
-    """What stays with the shoulders. New light goes on from the skin, over neck and clothes."""
-    colour, opacity = scene.body[..., :3], scene.body[..., 3]
-    ratio = np.ones_like(colour)
-    if relit:
-        ratio = _continued_light(lit, opacity.shape)
-        colour = relight(colour, ratio)
+def _static(scene: Scene, colour: Array, opacity: Array, ratio: Array | None) -> Layer:
+    """A layer that stays with the shoulders. New light goes on from the face, over neck and clothes."""
+    still = np.full_like(opacity, ratio is None)
+    if ratio is None:
+        ratio = np.ones_like(colour)
     everything = (slice(0, opacity.shape[0]), slice(0, opacity.shape[1]))
     coverage = ((opacity > 0) * scene.inside).astype(np.float32)
-    still = np.full_like(opacity, not relit)
-    return Layer(everything, colour, opacity, coverage, still, ratio, np.zeros_like(opacity), np.ones_like(opacity))
+    depth, over = np.zeros_like(opacity), np.ones_like(opacity)
+    return Layer(everything, relight(colour, ratio), opacity, coverage, still, ratio, depth, over)
 
 
 def _continued_light(lit: list[Layer], shape: tuple[int, ...]) -> Array:

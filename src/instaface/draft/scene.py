@@ -38,6 +38,7 @@ class Scene:
         inside: (H, W) float32, 1 inside of the frame.
         plate: (H, W, 3) float32 0..255, the background, continued behind the person.
         body: (H, W, 4) float32 colour 0..255 and opacity 0..1 of what stays, continued behind the head.
+        throat: (H, W) float32 0..1 where the neck is seen.
         head: (H, W, 4) float32 the same of the head, hair, ears and neck, without background in its colour.
         solid: (H, W, 3) float32 the head's colour, continued from well inside over its silhouette.
         hair: (H, W) float32 0..1, hair.
@@ -58,6 +59,7 @@ class Scene:
     inside: Array
     plate: Array
     body: Array
+    throat: Array
     head: Array
     solid: Array
     hair: Array
@@ -92,26 +94,27 @@ class Parts:
     def of(cls, model: MorphableModel) -> Parts:
         return cls(
             scalp=_faces_of(model, "scalp"),
-            neck=_faces_of(model, "neck"),
-            shoulders=_faces_of(model, "shoulders"),
+            neck=_faces_of(model, "neck", "shoulders", touching=True) & ~_faces_of(model, "shoulders", touching=True),
+            shoulders=_faces_of(model, "shoulders", touching=True),
             inside=_faces_of(model, "mouth", "gums", "teeth", "tongue"),
             eyes=_faces_of(model, "eyeball_left", "eyeball_right", "eye_left", "eye_right"),
         )
 
 
-def _faces_of(model: MorphableModel, *regions: str) -> Mask:
-    """(F,) triangles whose corners all lie in the regions."""
+def _faces_of(model: MorphableModel, *regions: str, touching: bool = False) -> Mask:
+    """(F,) triangles whose corners all lie in the regions, or any of them for ``touching``."""
     member = np.zeros(len(model.head_weight), bool)
     for region in regions:
         if region in model.regions:
             member[model.regions[region].numpy()] = True
-    return member[model.faces.numpy()].all(1)
+    corners = member[model.faces.numpy()]
+    return corners.any(1) if touching else corners.all(1)
 
 
-def _near(covered: Mask) -> Array:
-    """(H, W) float32: 1 on the face model and close around it, where its outline may be off."""
-    across = covered.any(0).sum()
-    ring = _odd(MISFIT * across)
+def _near(covered: Mask, down_to: float) -> Array:
+    """(H, W) float32: 1 on the head and close around it, where its outline may be off, down to a row."""
+    ring = _odd(MISFIT * covered.any(0).sum())
+    covered = covered & (np.arange(len(covered)) < down_to - ring / 2)[:, None]
     return cv2.GaussianBlur(cv2.dilate(covered.astype(np.float32), np.ones((ring, ring))), (0, 0), 1 + 0.1 * ring)
 
 
@@ -136,6 +139,7 @@ class View:
             mesh = model.mesh(parameters)
             projected = camera.project(mesh.vertices[0]).numpy().astype(np.float32)
         raster = rasterise(projected, model.faces.numpy(), camera.height, camera.width)
+        chin = projected[model.head_weight.numpy() > 0.99, 1].max()
         parts = Parts.of(model)
         drawn = ~(parts.scalp | parts.shoulders)
         return cls(
@@ -147,7 +151,7 @@ class View:
             vertex=np.where(raster.covered, model.faces.numpy()[raster.face_index, 0], -1),
             part=(raster.covered & drawn[raster.face_index]).astype(np.float32),
             neck=(raster.covered & parts.neck[raster.face_index]).astype(np.float32),
-            near=_near(raster.covered & ~(parts.neck | parts.shoulders)[raster.face_index]),
+            near=_near(raster.covered & ~(parts.neck | parts.shoulders)[raster.face_index], chin),
             covered=raster.covered,
         )
 
@@ -168,12 +172,11 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
 
     clothes = _pad(face.matte.clothes, margins, cv2.BORDER_REPLICATE)
     surface = (view.part * (person - hair - clothes).clip(0, 1)).astype(np.float32)
-    # Whatever is neither hair nor close to the face model stays where it is: clothes, hands, what is held; but for
-    # thin things, which are stray hair.
-    around = np.maximum(view.near, _near(hair > 0.5))
+    # Whatever is neither hair nor close to the head stays where it is: clothes, hands, what is held; but for thin
+    # things, which are stray hair.
+    around = np.maximum(view.near, _near(hair > 0.5, np.inf))
     other = (person - hair - surface - clothes).clip(0, 1) * (1 - around)
-    thick = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_odd(0.03 * max(photo.shape)),) * 2)
-    stays = (clothes + cv2.morphologyEx(other, cv2.MORPH_OPEN, thick)).clip(0, 1).astype(np.float32)
+    stays = _thick(clothes + other, 0.015 * max(photo.shape))
     head_alpha = (person - stays).clip(0, 1).astype(np.float32)
 
     reach = _odd(0.014 * max(photo.shape))
@@ -193,6 +196,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         inside=inside,
         plate=plate,
         body=body,
+        throat=view.neck * surface,
         head=head,
         solid=solid,
         hair=hair,
@@ -206,14 +210,21 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     )
 
 
+def _thick(mask: Array, radius: float) -> Array:
+    """``mask`` without what is thinner than about a radius in pixels."""
+    support = cv2.GaussianBlur(mask, (0, 0), radius)
+    return (mask * smoothstep(support, 0.2, 0.4)).clip(0, 1).astype(np.float32)
+
+
 def _canvas(face: TrackedFace, model: MorphableModel) -> tuple[Camera, tuple[int, int, int, int]]:
-    """Camera of the canvas, and its margins around the frame: some where the photo cuts the person, else none."""
-    camera, person = face.frame_camera, face.matte.person
+    """Camera of the canvas, and its margins around the frame: some where the photo cuts the head, else none."""
+    camera, person = face.frame_camera, face.matte.person - face.matte.clothes
     with torch.no_grad():
         points = camera.project(model.vertices(face.parameters)[0]).numpy()
     head = points[model.head_weight.numpy() > 0.99]
     reach = int(MARGIN * (head[:, 1].max() - head[:, 1].min()))
-    borders = person[:, 0], person[0], person[:, -1], person[-1]
+    chin = int(np.clip(head[:, 1].max(), 1, camera.height))
+    borders = person[:chin, 0], person[0], person[:chin, -1], np.zeros(1)
     margins = tuple(reach if border.max() > 0.5 else 0 for border in borders)
     left, top, right, bottom = margins
     frame = face.frame
@@ -310,7 +321,8 @@ def _shell_weights(view: View, model: MorphableModel, shape: tuple[int, ...], st
     """Hair turns with the head down to the chin; what falls lower follows less and less, down to the shoulders."""
     _, top, _, chin = view.head_box(model)
     rows = np.arange(shape[0], dtype=np.float32) * step
-    t = 1 - smoothstep(rows, chin - 0.15 * (chin - top), chin + 0.45 * (chin - top))
+    end = min(chin + 0.45 * (chin - top), view.depth.shape[0])  # what the photo's lower edge cuts must not leave it
+    t = 1 - smoothstep(rows, min(chin - 0.15 * (chin - top), end - 0.3 * (chin - top)), end)
     return np.repeat(t[:, None], shape[1], 1).astype(np.float32)
 
 
