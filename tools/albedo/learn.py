@@ -36,7 +36,8 @@ def learn(folder: Path, per_cell: int, components: int, keep: Path | None) -> di
         components: number of components.
         keep: file that keeps the unwrapped portraits for the next run.
     """
-    model = OpenHead.load()
+    with np.load(ASSETS / "openhead.npz") as asset:
+        model = OpenHead(dict(asset))  # without the albedo model that may be there
     place = layout(model)
     # 1. Portraits, unwrapped.
     names, cells = choose(folder, per_cell)
@@ -94,7 +95,7 @@ def unwrap_all(folder: Path, names: list[str], model: OpenHead, keep: Path | Non
     parts: list[tuple[NDArray[np.float16], ...]] = []
     used = []
     for k, name in enumerate(names):
-        for face in track(folder / "faces" / name, faces=1):
+        for face in track(folder / "faces" / name, faces=1, model=model):
             photo = unwrap(face, model)
             parts.append(tuple(part.astype(np.float16) for part in (photo.colour, photo.normals, photo.weight)))
             used.append(k)
