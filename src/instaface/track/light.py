@@ -8,6 +8,7 @@ that fit badly (cast shadows, highlights, beards, hair) lose their say.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,11 +22,12 @@ from instaface.face.light import N_COEFFICIENTS, basis
 if TYPE_CHECKING:
     from instaface.face import OpenHead
 
-SIZE = 112  # pixels: longest side at which the face's pixels are compared
+SIZE = 72  # pixels: longest side at which the face's pixels are compared
+TEXTURE = 128  # texels: side of the albedo texture at that size
 ROUNDS = 6
 NOISE = 0.06  # of a pixel, relative to the face's mean
 ROBUST = 2.0  # residuals beyond this many times the noise lose their say
-CORRELATION = 60.0  # neighbouring pixels are not independent: this many count as one
+CORRELATION = 25.0  # neighbouring pixels are not independent: this many count as one
 AMBIENT = 0.8  # shading of a face as photographed, averaged over its skin, where the albedo model tells skin tone
 AMBIENT_SPREAD = 0.05  # of its logarithm
 COLOUR_SPREAD = 0.08  # of the light's channels about their mean
@@ -50,16 +52,18 @@ def fit_light(
     Returns:
         ``parameters`` with ``light`` and ``albedo`` replaced; as they were where no skin is seen.
     """
-    normals, colours, mean, change = _skin(model, parameters, camera, pixels, free)
-    if len(colours) < 50:
+    skin = _skin(model, parameters, camera, pixels, free)
+    if skin is None or skin.plain.sum() < 50:
         return parameters
-    light, albedo = solve(normals, colours, mean, change)
+    light, albedo = solve(skin.normals, skin.colours, skin.mean, skin.change, skin.plain)
     return parameters.replace(
         light=torch.from_numpy(light.astype(np.float32))[None], albedo=torch.from_numpy(albedo.astype(np.float32))[None]
     )
 
 
-def solve(normals: Floats, colours: Floats, mean: Floats, change: Floats) -> tuple[Floats, Floats]:
+def solve(
+    normals: Floats, colours: Floats, mean: Floats, change: Floats, plain: NDArray[np.bool_] | None = None
+) -> tuple[Floats, Floats]:
     """Light (9, 3) and albedo coefficients (A,) of skin pixels, by Gauss-Newton from white ambient light.
 
     Args:
@@ -67,35 +71,42 @@ def solve(normals: Floats, colours: Floats, mean: Floats, change: Floats) -> tup
         colours: (N, 3) linear RGB.
         mean: (N, 3) albedo of the mean face.
         change: (A, N, 3) by one standard deviation.
+        plain: (N,) pixels that tell the light, all by default; the others (lips, brows, lids) tell the albedo only.
     """
     harmonics = basis(torch.from_numpy(normals)).numpy()
+    plain = np.ones(len(normals), bool) if plain is None else plain
     # Without an albedo model, skin tone and light cannot be told apart: the light takes both.
     level = AMBIENT if len(change) else float(colours.mean() / mean.mean())
-    prior, target = _light_prior(harmonics.mean(0), level, len(change))
+    prior, target = _light_prior(harmonics[plain].mean(0), level, len(change))
     light, albedo = np.zeros((N_COEFFICIENTS, 3)), np.zeros(len(change))
     light[0] = level
     variance = (NOISE * colours.mean()) ** 2
+    of_albedo = np.ascontiguousarray(change.transpose(2, 0, 1), np.float32)  # (3, A, N); single precision for speed
+    of_light = (harmonics * plain[:, None]).T.astype(np.float32)
+    ends = slice(27, None)
     for _ in range(ROUNDS):
-        tones, shading = mean + np.tensordot(albedo, change, 1), harmonics @ light
+        tones, shading = mean + (albedo.astype(np.float32) @ of_albedo).T, harmonics @ light
         errors = colours - tones * shading
         squares = (errors**2).sum(1) / (3 * variance)
         weights = 1 / (1 + squares / ROBUST**2) ** 2 / (variance * CORRELATION)  # Geman-McClure
-        by_light = tones.T[:, :, None] * harmonics  # (3, N, 9)
-        by_albedo = (change * shading).transpose(2, 1, 0)  # (3, N, A)
+        root = np.sqrt(weights).astype(np.float32)
         gram, right = prior.copy(), target - prior @ np.concatenate([light.T.ravel(), albedo])
-        ends = slice(27, None)
         for channel in range(3):
             own = slice(9 * channel, 9 * channel + 9)
-            left, other = by_light[channel].T * weights, by_albedo[channel]
-            gram[own, own] += left @ by_light[channel]
-            gram[own, ends] += left @ other
-            gram[ends, own] += (left @ other).T
-            gram[ends, ends] += (other.T * weights) @ other
-            right[own] += left @ errors[:, channel]
-            right[ends] += (other.T * weights) @ errors[:, channel]
+            by_light = of_light * (tones[:, channel] * root).astype(np.float32)
+            by_albedo = of_albedo[channel] * (shading[:, channel] * root).astype(np.float32)
+            scaled = (errors[:, channel] * root).astype(np.float32)
+            gram[own, own] += by_light @ by_light.T
+            gram[own, ends] += by_light @ by_albedo.T
+            gram[ends, ends] += by_albedo @ by_albedo.T
+            right[own] += by_light @ scaled
+            right[ends] += by_albedo @ scaled
+        gram[ends, :27] = gram[:27, ends].T
         step = np.linalg.solve(gram, right)
         light = light + step[:27].reshape(3, 9).T
         albedo = np.clip(albedo + step[27:], -3, 3)
+        if np.abs(step).max() < 0.01:
+            break
     return light, albedo
 
 
@@ -118,37 +129,47 @@ def _light_prior(mean_row: Floats, level: float, n_albedo: int) -> tuple[Floats,
     return prior, target
 
 
+@dataclass(frozen=True)
+class _Skin:
+    """What :func:`solve` takes."""
+
+    normals: Floats
+    colours: Floats
+    mean: Floats
+    change: Floats
+    plain: NDArray[np.bool_]
+
+
 @functools.cache
-def _plain_skin(model: OpenHead) -> NDArray[np.float32]:
-    """(V, 1) 1 on the face's skin without brows, lids and lips."""
-    out = np.zeros((len(model.head_weight), 1), np.float32)
+def _skin_regions(model: OpenHead) -> NDArray[np.float32]:
+    """(V, 2) 1 on the face's skin, and 1 on it without brows, lids and lips."""
+    out = np.zeros((len(model.head_weight), 2), np.float32)
     out[model.regions["face"].numpy()] = 1
     for region in ("brows", "eyelids", "lips"):
-        out[model.regions[region].numpy()] = 0
+        out[model.regions[region].numpy(), 1] = 0
     return out
 
 
 @functools.cache
-def _albedo_parts(model: OpenHead) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean texture (3, S, S) and change by each coefficient (A, 3, S, S)."""
+def _albedo_parts(model: OpenHead) -> NDArray[np.float32]:
+    """(TEXTURE, TEXTURE, 1 + A, 3) mean albedo and its change by each coefficient, row 0 at v = 1."""
     step = 1e-2  # small, so that the limits 0..1 do not cut
-    coefficients = torch.cat([torch.zeros(1, model.n_albedo), step * torch.eye(model.n_albedo)])
-    textures = model.albedo(coefficients)
-    return textures[0], (textures[1:] - textures[0]) / step
-
-
-def _no_skin() -> tuple[Floats, Floats, Floats, Floats]:
-    return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 0, 3))
+    parts: list[torch.Tensor] = []
+    for k in range(-1, model.n_albedo):
+        coefficients = torch.zeros(1, model.n_albedo)
+        coefficients[:, k : k + 1 if k >= 0 else 0] = step
+        texture = torch.nn.functional.interpolate(model.albedo(coefficients), (TEXTURE, TEXTURE), mode="area")
+        parts.append((texture - parts[0]) / step if parts else texture)
+    return torch.cat(parts).permute(2, 3, 0, 1).contiguous().numpy()
 
 
 def _skin(
     model: OpenHead, parameters: FaceParameters, camera: Camera, pixels: NDArray[np.uint8], free: NDArray[np.float32]
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """What :func:`solve` takes, for a few thousand pixels of plain skin that look towards the camera."""
+) -> _Skin | None:
+    """A few thousand pixels of skin that look towards the camera; None where there are none."""
     import cv2
 
     from instaface.render import interpolate, rasterise
-    from instaface.render.maps import sample_texture
 
     height, width = pixels.shape[:2]
     with torch.no_grad():
@@ -159,28 +180,30 @@ def _skin(
     x0, y0 = np.maximum(np.floor(face.min(0)).astype(int), 0)
     x1, y1 = np.minimum(np.ceil(face.max(0)).astype(int), (width, height))
     if x1 - x0 < 4 or y1 - y0 < 4:
-        return _no_skin()
+        return None
     scale = min(1.0, SIZE / max(x1 - x0, y1 - y0))
     size = (max(2, round((x1 - x0) * scale)), max(2, round((y1 - y0) * scale)))
     part = linear_from_pixels(cv2.resize(pixels[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA))
     uncovered = cv2.resize(free[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
     points = points.copy()
     points[:, :2] = (points[:, :2] - (x0, y0)) * (size[0] / (x1 - x0), size[1] / (y1 - y0))
-    # 2. Plain skin that is seen well.
+    # 2. Skin that is seen well.
     faces = model.faces.numpy().astype(np.int32)
     raster = rasterise(points, faces, size[1], size[0])
-    attributes = np.concatenate([mesh.normals()[0].numpy(), _plain_skin(model)], 1)
-    seen = interpolate(raster, faces, attributes)
+    seen = interpolate(raster, faces, np.concatenate([mesh.normals()[0].numpy(), _skin_regions(model)], 1))
     uv = interpolate(raster, model.uv_faces.numpy().astype(np.int32), model.uv.numpy())
     normals = seen[..., :3]
     use = raster.covered & (seen[..., 3] > 0.99) & (uncovered > 0.9) & (normals[..., 2] > 0.25)
     use &= (part.max(-1) < 0.97) & (part.max(-1) > 0.002)
     if not use.any():
-        return _no_skin()
+        return None
     # 3. Albedo there.
-    at = torch.from_numpy(uv[use])[None]
-    mean, change = _albedo_parts(model)
-    stack = sample_texture(torch.cat([mean[None], change]).flatten(0, 1)[None], at)[0].numpy()
-    stack = stack.reshape(len(stack), -1, 3).transpose(1, 0, 2).astype(np.float64)
-    unit = normals[use] / np.linalg.norm(normals[use], axis=-1, keepdims=True).clip(1e-6)
-    return unit.astype(np.float64), part[use].astype(np.float64), stack[0], stack[1:]
+    column, row = ((uv[use] * [1, -1] + [0, 1]) * TEXTURE).astype(int).clip(0, TEXTURE - 1).T
+    albedo = _albedo_parts(model)[row, column].astype(np.float64)  # (N, 1 + A, 3)
+    return _Skin(
+        normals=(normals[use] / np.linalg.norm(normals[use], axis=-1, keepdims=True).clip(1e-6)).astype(np.float64),
+        colours=part[use].astype(np.float64),
+        mean=albedo[:, 0],
+        change=albedo[:, 1:].transpose(1, 0, 2),
+        plain=seen[use][:, 4] > 0.99,
+    )
