@@ -82,7 +82,7 @@ def test_landmark_basis_is_the_model_at_the_landmarks(model):
     parameters = model.neutral(2)
     parameters.identity[:] = torch.randn(parameters.identity.shape, generator=generator)
     parameters.expression[:] = torch.rand(parameters.expression.shape, generator=generator) * 0.3
-    weights, angles = model.effective_expression(parameters.expression, parameters.gaze)
+    weights, angles = model.effective_expression(parameters)
     basis = model.landmark_basis("mediapipe")
     rest = basis.mean + np.einsum("bi,ilc->blc", parameters.identity, basis.identity)
     rest = rest + np.einsum("be,elc->blc", weights, basis.expression)
@@ -127,16 +127,28 @@ def test_look_weights_are_gaze(model):
     torch.testing.assert_close(by_weight, posed(model, gaze=(0.5 * MAX_GAZE, 0.0)))
 
 
+def lid_gap(model: OpenHead, vertices: torch.Tensor, side: str) -> torch.Tensor:
+    """(B,) centimetres between the middles of the lids."""
+    points = model.landmarks(vertices, "mediapipe")
+    return points[:, UPPER_LID[side], 1] - points[:, LOWER_LID[side], 1]
+
+
 @pytest.mark.parametrize(("side", "other"), [("Left", "Right"), ("Right", "Left")])
 def test_blink_closes_its_own_eye(model, side, other):
-    def gap(vertices: torch.Tensor, which: str) -> float:
-        points = model.landmarks(vertices, "mediapipe")[0]
-        return float(points[UPPER_LID[which], 1] - points[LOWER_LID[which], 1])
-
     rest, closed = posed(model), posed(model, **{f"eyeBlink{side}": 1.0})
-    assert gap(rest, side) > 0.6
-    assert gap(closed, side) < 0.25 * gap(rest, side)
-    assert gap(closed, other) == pytest.approx(gap(rest, other), rel=0.05)
+    assert lid_gap(model, rest, side) > 0.6
+    assert -0.1 < lid_gap(model, closed, side) < 0.0
+    torch.testing.assert_close(lid_gap(model, closed, other), lid_gap(model, rest, other), rtol=0.05, atol=0)
+
+
+def test_blink_closes_wide_and_narrow_eyes_alike(model):
+    parameters = model.neutral(20)
+    parameters.identity[:] = torch.randn(parameters.identity.shape, generator=torch.Generator().manual_seed(1))
+    rest = lid_gap(model, model.vertices(parameters), "Left")
+    parameters.expression[:, model.expression_names.index("eyeBlinkLeft")] = 1.0
+    closed = lid_gap(model, model.vertices(parameters), "Left")
+    assert rest.max() - rest.min() > 0.3
+    assert closed.min() > -0.1 and closed.max() < 0.0
 
 
 def test_jaw_open_lowers_the_lower_lip_only(model):

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openhead import landmarks, paint, regions, unwrap
-from openhead.bases import learn_bases
+from openhead.bases import Bases, learn_bases
 from openhead.source import ARKIT_NAMES, Source, load_source
 from openhead.topology import Topology, build_topology, distance_from, rim
 
+LID_MIDDLES = ((386, 374), (159, 145))  # upper and lower lid of the left and the right eye, Face Mesh
+LID_OVERLAP = 0.03  # centimetres that a closed upper lid reaches over the lower one
 STEP = 2e-4  # centimetres: what offsets are rounded to
 
 
@@ -30,6 +32,7 @@ def build(path: Path, renders: int) -> dict[str, NDArray]:
     names = sorted(set(part.tolist()))
     ibug_face, ibug_weight = ibug_embedding(marks, mean, triangles, part)
     mp_face, mp_weight = mediapipe_embedding(head, renders)
+    closing, closing_identity = closing_of_the_eyes(bases, triangles[mp_face], mp_weight)
     return {
         "mean": mean.astype(np.float32),
         "identity": np.round(bases.identity / STEP).astype(np.int16),
@@ -47,6 +50,8 @@ def build(path: Path, renders: int) -> dict[str, NDArray]:
         "neck_joint": regions.NECK_JOINT.astype(np.float32),
         "eye_centre": bases.eye_centre.astype(np.float32),
         "eye_centre_identity": bases.eye_centre_identity.astype(np.float32),
+        "closing": closing.astype(np.float32),
+        "closing_identity": closing_identity.astype(np.float32),
         "symmetry": topology.symmetry.astype(np.uint16),
         "mediapipe_face": mp_face.astype(np.uint16),
         "mediapipe_weight": mp_weight.astype(np.float32),
@@ -59,6 +64,25 @@ def build(path: Path, renders: int) -> dict[str, NDArray]:
 def save(asset: dict[str, NDArray], path: Path) -> None:
     """Writes the asset; the archive's dates are fixed, so equal arrays are equal bytes."""
     np.savez_compressed(path, **asset)
+
+
+def closing_of_the_eyes(bases: Bases, corners: NDArray, weight: NDArray) -> tuple[NDArray, NDArray]:
+    """How much of the source's blink closes an eye: (2,) of the mean face, left and right, and (I, 2) per component.
+
+    The source's blink is one offset for everybody: wide eyes stay ajar, narrow ones close too far.
+    """
+
+    def opening(values: NDArray) -> NDArray:
+        height = np.einsum("...lk,lk->...l", values[..., corners, 1], weight)
+        return np.stack([height[..., upper] - height[..., lower] for upper, lower in LID_MIDDLES], -1)
+
+    travel = -np.array(
+        [
+            opening(bases.expression[ARKIT_NAMES.index(f"eyeBlink{side}")])[eye]
+            for eye, side in enumerate(("Left", "Right"))
+        ]
+    )
+    return (opening(bases.mean) + LID_OVERLAP) / travel, opening(bases.identity) / travel
 
 
 def lid_distance(source: Source, topology: Topology) -> NDArray[np.float64]:

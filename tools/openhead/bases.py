@@ -14,7 +14,8 @@ from openhead.topology import Topology
 N_IDENTITY = 100
 N_SAMPLES = 4000
 SEED = 20250228
-TONGUE_OUT = np.array([0.0, 0.5, 3.2])  # centimetres that the tongue's tip moves
+EYE_RADIUS = 1.60  # centimetres: the cornea is flattened to it, so that lids pass over
+TONGUE_OUT = np.array([0.0, 0.6, 4.0])  # centimetres that the tongue's tip moves
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ def learn_bases(source: Source, topology: Topology, regions: dict[str, NDArray[n
     centres, moves = [], []
     for side in ("left", "right"):
         eye = regions[f"eyeball_{side}"]
-        centre, _ = sphere(mean[eye])
+        centre = sphere(mean[eye])
+        arm = mean[eye] - centre
+        mean[eye] = centre + arm * np.minimum(1, EYE_RADIUS / np.linalg.norm(arm, axis=1, keepdims=True))
         # Where an affine map that explains a component's offsets on the eyeball takes its centre.
         design = np.c_[mean[eye] - centre, np.ones(eye.sum())]
         moves.append(np.stack([np.linalg.lstsq(design, c[eye], rcond=None)[0][3] for c in identity]))
@@ -68,10 +71,10 @@ def principal_components(offsets: NDArray[np.float64], count: int) -> NDArray[np
     return (components * sign[:, None]).reshape(count, -1, 3)
 
 
-def sphere(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Least-squares sphere through points: centre and radius."""
+def sphere(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Centre of the least-squares sphere through points."""
     solution = np.linalg.lstsq(np.c_[2 * points, np.ones(len(points))], (points**2).sum(1), rcond=None)[0]
-    return solution[:3], float(np.sqrt(solution[3] + solution[:3] @ solution[:3]))
+    return solution[:3]
 
 
 def tongue_out(mean: NDArray[np.float64], regions: dict[str, NDArray[np.bool_]]) -> NDArray[np.float64]:

@@ -78,6 +78,8 @@ def one_error(source, model, face, triangles, near, transfer, pick, rng):  # typ
     parameters = model.neutral()
     parameters.identity[:] = torch.from_numpy(transfer @ coefficients).float()
     parameters.expression[:] = torch.from_numpy(weights).float()
+    closing = model.closing + parameters.identity @ model.closing_identity  # a blink of the source in the model's unit
+    parameters.expression[:, model.blink_index] /= closing
     parameters.translation[:] = model.neck_joint
     vertices = model.vertices(parameters)[0].numpy().astype(np.float64)
     return 10 * surface_distances(sample, vertices[triangles], near)

@@ -67,7 +67,8 @@ def paint(
     blend(upper * smoothstep(0.0, 0.12, edge) * smoothstep(0.38, 0.22, edge), LASHES)
     for name, rgb in INSIDE.items():
         inside = regions[name][corners].any(1) & ~regions["skin"][corners].all(1)
-        colour[inside] = rgb
+        # Light does not reach the depth of the mouth.
+        colour[inside] = np.array(rgb) * (0.35 + 0.65 * smoothstep(4.5, 9.0, place[inside, 2]))[:, None]
     for side in ("left", "right"):
         eye = regions[f"eyeball_{side}"]
         centre, pole = eye_axis(vertices, np.flatnonzero(eye))

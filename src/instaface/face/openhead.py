@@ -26,6 +26,7 @@ LOOK = (
     ("eyeLookOutLeft", "eyeLookInLeft", "eyeLookUpLeft", "eyeLookDownLeft"),
     ("eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight", "eyeLookDownRight"),
 )
+BLINK = ("eyeBlinkLeft", "eyeBlinkRight")
 MAX_GAZE = 30.0  # degrees that an eyeball turns at weight 1 of an eyeLook blendshape
 
 
@@ -46,6 +47,8 @@ class LandmarkBasis:
         eye: (L,) int64: 0 on the left eyeball, 1 on the right one, -1 elsewhere.
         eye_centre: (2, 3) float32, left and right.
         eye_centre_identity: (I, 2, 3) float32.
+        closing: (2,) float32, left and right: the offsets' share that closes the mean eye.
+        closing_identity: (I, 2) float32 change of it per standard deviation.
     """
 
     mean: NDArray[np.float32]
@@ -56,6 +59,8 @@ class LandmarkBasis:
     eye: NDArray[np.int64]
     eye_centre: NDArray[np.float32]
     eye_centre_identity: NDArray[np.float32]
+    closing: NDArray[np.float32]
+    closing_identity: NDArray[np.float32]
 
 
 class OpenHead(MorphableModel):
@@ -70,6 +75,8 @@ class OpenHead(MorphableModel):
             its offsets pull the tongue's front forwards.
         neck_joint: (3,) float32, the same for all identities.
         eye_centre: (2, 3) float32 of the mean face, left and right; ``eye_centre_identity`` (I, 2, 3) moves them.
+        closing: (2,) float32 and ``closing_identity`` (I, 2): weight of the eyeBlink offsets that closes the left and
+            the right eye; see :meth:`effective_expression`.
         symmetry: (V,) int64, the vertex on the other side. On the skin, texture coordinates mirror with u -> 1 - u.
         painted_albedo: (3, S, S) linear RGB, hand-painted: what ``albedo`` gives where there is no albedo model.
         part_names: names of the mesh's parts (``skin``, ``eye_left``, ``eye_right``, ``eye_sockets``, ``gums``,
@@ -101,6 +108,7 @@ class OpenHead(MorphableModel):
         self.head_weight = tensor(asset["head_weight"])
         self.neck_joint = tensor(asset["neck_joint"])
         self.eye_centre, self.eye_centre_identity = tensor(asset["eye_centre"]), tensor(asset["eye_centre_identity"])
+        self.closing, self.closing_identity = tensor(asset["closing"]), tensor(asset["closing_identity"])
         masks = np.unpackbits(asset["regions"], axis=1, count=len(self.mean)).astype(bool)
         self.regions = {
             str(name): indices(np.flatnonzero(mask)) for name, mask in zip(asset["region_names"], masks, strict=True)
@@ -115,6 +123,7 @@ class OpenHead(MorphableModel):
             for scheme in ("mediapipe", "ibug")
         }
         self._look = indices(np.array([[self.expression_names.index(name) for name in eye] for eye in LOOK]))
+        self.blink_index = indices(np.array([self.expression_names.index(name) for name in BLINK]))
         self.painted_albedo = linear_from_srgb(tensor(asset["albedo"]).permute(2, 0, 1) / 255)
         if albedo is None:
             self._albedo_mean = self.painted_albedo
@@ -129,28 +138,29 @@ class OpenHead(MorphableModel):
         """The model that ships, read once per process."""
         return _load()
 
-    def effective_expression(self, expression: Tensor, gaze: Tensor) -> tuple[Tensor, Tensor]:
+    def effective_expression(self, parameters: FaceParameters) -> tuple[Tensor, Tensor]:
         """Weights that move the skin, and the eyeballs' angles.
+
+        An eyeBlink weight is the share of the way to closed lids, whatever the eye: it is multiplied by the weight that
+        closes this identity's eye, ``closing + closing_identity^T a``.
 
         An eyeLook weight w turns its eyeball by w x ``MAX_GAZE`` degrees on top of ``gaze``; the lids follow the angle
         that comes out, whichever way it was asked for: their weight is the angle over ``MAX_GAZE``, at most 1.2.
 
-        Args:
-            expression: (B, E) weights.
-            gaze: (B, 2, 2) degrees.
-
         Returns:
             (B, E) weights to apply to ``expression`` offsets and (B, 2, 2) degrees.
         """
+        expression = parameters.expression
         asked = expression[:, self._look] * MAX_GAZE  # (B, 2, 4)
-        angles = gaze + asked[..., 0::2] - asked[..., 1::2]
+        angles = parameters.gaze + asked[..., 0::2] - asked[..., 1::2]
         follow = (torch.stack([angles, -angles], -1).flatten(-2) / MAX_GAZE).clamp(0, 1.2)
-        index = self._look.flatten().expand(len(expression), -1)
-        return expression.scatter(1, index, follow.flatten(1)), angles
+        closed = expression[:, self.blink_index] * (self.closing + parameters.identity @ self.closing_identity)
+        index = torch.cat([self._look.flatten(), self.blink_index]).expand(len(expression), -1)
+        return expression.scatter(1, index, torch.cat([follow.flatten(1), closed], 1)), angles
 
     def vertices(self, parameters: FaceParameters) -> Tensor:
         """(B, V, 3) vertices in camera space, centimetres."""
-        weights, gaze = self.effective_expression(parameters.expression, parameters.gaze)
+        weights, gaze = self.effective_expression(parameters)
         batch = len(weights)
         rest = self.mean + (parameters.identity @ self.identity.flatten(1)).view(batch, -1, 3)
         rest = rest + (weights @ self.expression.flatten(1)).view(batch, -1, 3)
@@ -199,6 +209,8 @@ class OpenHead(MorphableModel):
             eye=eye[corners[:, 0]].numpy(),
             eye_centre=self.eye_centre.numpy(),
             eye_centre_identity=self.eye_centre_identity.numpy(),
+            closing=self.closing.numpy(),
+            closing_identity=self.closing_identity.numpy(),
         )
 
     def _scheme(self, scheme: str) -> tuple[Tensor, Tensor]:
