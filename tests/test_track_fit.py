@@ -77,7 +77,7 @@ def test_derivatives_agree_with_differences(model: OpenHead, plain: Basis) -> No
 
 
 def test_linear_landmarks_are_the_models(model: OpenHead) -> None:
-    parameters = face(model, 3, jawOpen=0.4, mouthSmileLeft=0.5)
+    parameters = face(model, 3, jawOpen=0.4, mouthSmileLeft=0.5, eyeBlinkLeft=0.6)
     b = reduced_basis(model, Calibration.none(model), keep=1.0)
     state = _State(b, np.deg2rad(parameters.head[0].double().numpy()), parameters.translation[0].double().numpy())
     state.modes = b.modes @ parameters.identity[0].double().numpy()

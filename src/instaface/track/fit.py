@@ -54,6 +54,8 @@ class Basis:
         neck: (3,) the joint that the head turns about.
         eye: (L,) int: 0 on the left eyeball, 1 on the right one, else -1.
         eye_centre: (2, 3).
+        blink: (2,) int, the weights that close the left and the right eye.
+        closing: (2,) how far their offsets must go to close the mean eye, and closing_modes: (K, 2) along the modes.
         usual: (K,) modes of the mean face of photos, the middle of the prior.
     """
 
@@ -69,6 +71,9 @@ class Basis:
     neck: Floats
     eye: NDArray[np.int64]
     eye_centre: Floats
+    blink: NDArray[np.int64]
+    closing: Floats
+    closing_modes: Floats
     usual: Floats
 
 
@@ -104,7 +109,7 @@ def landmark_basis(model: OpenHead) -> Basis:
 
 def reduced_basis(model: OpenHead, calibration: Calibration, keep: float = 0.9999) -> Basis:
     """The MediaPipe landmarks of a model, reduced to the modes that hold the share ``keep`` of their variance."""
-    from instaface.face.openhead import LOOK, MAX_GAZE
+    from instaface.face.openhead import BLINK, LOOK, MAX_GAZE
 
     full = model.landmark_basis("mediapipe")
     names = list(model.expression_names)
@@ -125,6 +130,9 @@ def reduced_basis(model: OpenHead, calibration: Calibration, keep: float = 0.999
         neck=full.neck_joint.astype(np.float64),
         eye=full.eye,
         eye_centre=full.eye_centre.astype(np.float64),
+        blink=np.array([names.index(name) for name in BLINK]),
+        closing=full.closing.astype(np.float64),
+        closing_modes=modes @ full.closing_identity.astype(np.float64),
         usual=modes @ calibration.identity,
     )
 
@@ -193,9 +201,12 @@ class _State:
     def shape(self) -> tuple[Floats, Floats]:
         """(L, 3) landmarks in model space and (4 + K + E, L, 3) derivatives by gaze, modes and expression."""
         b = self.basis
-        points = b.mean + np.tensordot(self.modes, b.mode_shapes, 1) + np.tensordot(self.expression, b.expression, 1)
+        by_expression = b.expression.copy()
+        by_expression[b.blink] *= (b.closing + self.modes @ b.closing_modes)[:, None, None]
+        points = b.mean + np.tensordot(self.modes, b.mode_shapes, 1) + np.tensordot(self.expression, by_expression, 1)
         centers = b.eye_centre + np.tensordot(self.modes, b.mode_eyes, 1)
         by_gaze, by_modes = np.zeros((2, 2, *points.shape)), b.mode_shapes.copy()
+        by_modes += np.tensordot(b.closing_modes * self.expression[b.blink], b.expression[b.blink], 1)
         for side in (0, 1):
             on = b.eye == side
             turn, derivatives = rotation(np.array([*self.gaze[side], 0.0]))
@@ -208,7 +219,7 @@ class _State:
                 lids = sign * b.look[side, axis, 0 if sign > 0 else 1] / b.max_gaze
                 points += self.gaze[side, axis] * lids
                 by_gaze[side, axis] += lids
-        return points, np.concatenate([by_gaze.reshape(4, *points.shape), by_modes, b.expression], 0)
+        return points, np.concatenate([by_gaze.reshape(4, *points.shape), by_modes, by_expression], 0)
 
 
 def _project(points: Floats, camera: Camera) -> tuple[Floats, Floats]:
