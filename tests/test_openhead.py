@@ -112,6 +112,37 @@ def test_turning_the_head_leaves_the_shoulders(model):
     assert turned[0, model.regions["nose"], 0].mean() > rest[0, model.regions["nose"], 0].mean()
 
 
+def test_weights_are_one_on_the_head_and_zero_on_the_shoulders(model):
+    assert model.head_weight.min() == 0 and model.head_weight.max() == 1
+    for name in ("lips", "nose", "eyes", "brows", "ears", "teeth", "tongue", "mouth", "forehead"):
+        assert (model.head_weight[model.regions[name]] == 1).all(), name
+    assert model.head_weight[model.regions["shoulders"]].max() < 0.02
+
+
+def test_left_is_the_subjects_left(model):
+    for name in ("ear", "eyeball", "iris", "brow", "cheek"):
+        assert model.mean[model.regions[f"{name}_left"], 0].min() > 0
+        assert model.mean[model.regions[f"{name}_right"], 0].max() < 0
+
+
+def test_upper_landmarks_lie_above_lower_ones(model):
+    points = model.landmarks(posed(model), "mediapipe")[0]
+    upper = [191, 80, 81, 82, 13, 312, 311, 310, 415, 160, 159, 158, 387, 386, 385]
+    lower = [95, 88, 178, 87, 14, 317, 402, 318, 324, 144, 145, 153, 373, 374, 380]
+    assert (points[upper, 1] > points[lower, 1]).all()
+
+
+def test_eyeballs_turn_about_their_centres(model):
+    parameters = model.neutral(8)
+    parameters.identity[:] = torch.randn(parameters.identity.shape, generator=torch.Generator().manual_seed(2))
+    parameters.translation[:] = model.neck_joint
+    vertices = model.vertices(parameters)
+    centres = model.eye_centre + torch.einsum("bi,iec->bec", parameters.identity, model.eye_centre_identity)
+    for eye, side in enumerate(("left", "right")):
+        radius = (vertices[:, model.regions[f"eyeball_{side}"]] - centres[:, eye, None]).norm(dim=-1)
+        assert (radius.std(1) / radius.mean(1)).max() < 0.06
+
+
 @pytest.mark.parametrize("side", ["Left", "Right"])
 def test_gaze_turns_both_irises_where_asked(model, side):
     centre = IRIS_RING[side]
