@@ -288,6 +288,18 @@ def test_a_rotated_photo_is_edited_as_it_is_seen(run, photo, tmp_path):
     np.testing.assert_array_equal(read_photo(tmp_path / "a.png").pixels, read_photo(tmp_path / "b.png").pixels)
 
 
+@pytest.mark.slow
+def test_a_photo_of_108_megapixels_is_edited(run, photo, tmp_path):
+    large = Image.new("RGB", (12000, 9000), "grey")
+    large.paste(Image.open(photo).resize((800, 800)), (7000, 4000))
+    large.save(tmp_path / "large.jpg")
+    assert run("edit", tmp_path / "large.jpg", "-o", tmp_path / "out.jpg", "--turn", "15")[0] == 0
+    edited = read_photo(tmp_path / "out.jpg").pixels
+    assert edited.shape == (9000, 12000, 3)
+    before = read_photo(tmp_path / "large.jpg").pixels
+    assert np.abs(edited[4000:4800, 7000:7800].astype(int) - before[4000:4800, 7000:7800]).mean() > 1
+
+
 def test_faces_are_chosen(run, photo, tmp_path):
     pixels = np.asarray(Image.open(photo))
     group = Image.fromarray(np.hstack([pixels, pixels[:, ::-1]]))

@@ -339,3 +339,12 @@ def test_composite_touches_only_what_the_mask_names():
     np.testing.assert_array_equal(out[4, 7], np.rint((RGB[4, 7].astype(float) + 200) / 2))
     with pytest.raises(ValueError, match="does not fit"):
         composite(RGB, part, mask, x=12, y=3)
+
+
+def test_composite_fades_where_the_photo_goes_on():
+    photo, part = np.zeros((40, 60, 3), np.uint8), np.full((30, 20, 3), 200, np.uint8)
+    out = composite(photo, part, np.ones((30, 20), np.float32), x=0, y=10, fade=5)[..., 0]
+    assert (out[20:, :10] == 200).all()  # the photo ends at the left and at the bottom: nothing fades there
+    assert (np.diff(out[10:16, 5].astype(int)) > 0).all() and 0 < out[10, 5] < 20  # the top edge
+    assert (np.diff(out[25, 14:20].astype(int)) < 0).all() and 0 < out[25, 19] < 20  # the right edge
+    assert (out[:10] == 0).all() and (out[:, 20:] == 0).all()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 RENDERERS = ("geometric",)
 
+FADE = 0.1  # of the frame's shorter side: where the frame ends inside the photo, an edit fades out over it
+
 
 @dataclass(frozen=True)
 class EditResult:
@@ -136,7 +138,8 @@ class Editor:
         clock.lap("take apart")
         drawn = draft(face, parameters, self.model, scene)
         clock.lap("draft")
-        pixels = composite(face.photo.pixels, drawn.pixels, drawn.mask, face.frame.x, face.frame.y)
+        fade = FADE * min(face.frame.width, face.frame.height)
+        pixels = composite(face.photo.pixels, drawn.pixels, drawn.mask, face.frame.x, face.frame.y, fade)
         clock.lap("composite")
         return EditResult(
             image=EditedPhoto(pixels, face.photo),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def run(folder: Path) -> None:
         with console.working(f"Editing: {name}"):
             result = editor.edit(face, edit)
         lap(f"edit: {name}")
-        written.append(result.image.save(folder / f"{k}-{name.replace(', ', '-').replace(' ', '-')}.png"))
+        written.append(result.image.save(folder / f"{k}-{_file_name(name)}.png"))
         tiles.append((name, result.image.pixels[part]))
         lap("write the pictures")
     # 4. One sheet of all.
@@ -67,6 +68,10 @@ def run(folder: Path) -> None:
     contact_sheet = write_made(sheet(rows, TILE), folder / "contact_sheet.png")
     lap("write the contact sheet")
     _show(folder, contact_sheet, len(written), steps)
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.replace("-", "minus ").replace("+", "plus "))
 
 
 def _show(folder: Path, contact_sheet: Path, count: int, steps: dict[str, float]) -> None:
