@@ -109,13 +109,18 @@ def main(data: Path, output: Path) -> None:
         # What a relaxed mean face shows beyond the model's mean: offsets so far, and what was taken for other things.
         shown = calibration.offset + left + np.tensordot(posed, expression, 1) + np.tensordot(people, identity, 1)
         mean, offset = explained(without_size(shown, full.mean.astype(np.float64)), identity)
-        calibration = Calibration(offset, mean)
+        calibration = Calibration(offset, mean, calibration.expression)
         top = sorted(zip(posed, model.expression_names, strict=True), reverse=True)[:4]
         error, moved = np.median([f.error for f in found]), np.percentile(10 * np.abs(offset), [50, 90, 100])
         print(f"round {step}: {len(calm)} faces, error {error:.2f} %, identity {np.abs(people).max():.2f}")
         print("  mean expression", *(f"{name} {weight:.2f}" for weight, name in top), "offsets mm", moved.round(2))
     still = (full.eye >= 0)[:, None]
-    np.savez(output, offset=np.where(still, 0, offset).astype(np.float32), identity=mean.astype(np.float32))
+    np.savez_compressed(
+        output,
+        offset=np.where(still, 0, offset).astype(np.float32),
+        identity=mean.astype(np.float32),
+        expression=calibration.expression.astype(np.float16),
+    )
     print(f"wrote {output}; the inter-ocular distance is {interocular(full.mean[:, :2]):.1f} cm")
 
 

@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 N_LANDMARKS = 478
+# fmt: off
+OUTLINE = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)
+# fmt: on
+IRISES = (range(468, 473), range(473, 478))  # of the eye at the picture's left, and right
+EYES = ((159, 145, 33, 133), (386, 374, 263, 362))  # their upper and lower lid, outer and inner corner
+OUTLINE_TRUST = 0.3
+IRIS_TRUST = 2.0
 STEPS = 12  # Gauss-Newton steps at most
 IDENTITY_LIMIT = 3.0  # standard deviations
 NOISE = 0.012  # of a landmark, in inter-ocular distances
@@ -84,21 +94,25 @@ class Calibration:
     Attributes:
         offset: (L, 3) centimetres in model space from the model's point to where the landmark network sees it.
         identity: (I,) the mean face of photos, standard deviations.
+        expression: (E, L, 3) centimetres in model space that a full weight moves the landmarks as the network sees
+            them (``tools/calibrate_expressions.py``); it follows a face only part of the way.
     """
 
     offset: Floats
     identity: Floats
+    expression: Floats
 
     @classmethod
     def none(cls, model: OpenHead) -> Calibration:
         """Landmarks lie where the model has them, and the mean face is the model's."""
-        return cls(np.zeros((N_LANDMARKS, 3)), np.zeros(model.n_identity))
+        own = model.landmark_basis("mediapipe").expression.astype(np.float64)
+        return cls(np.zeros((N_LANDMARKS, 3)), np.zeros(model.n_identity), own)
 
     @classmethod
     def load(cls, model: OpenHead) -> Calibration:
         """What ships for a model."""
         with np.load(Path(__file__).parents[1] / "assets" / f"landmarks_{model.name}.npz") as stored:
-            return cls(stored["offset"].astype(np.float64), stored["identity"].astype(np.float64))
+            return cls(*(stored[name].astype(np.float64) for name in ("offset", "identity", "expression")))
 
 
 @functools.cache
@@ -113,7 +127,7 @@ def reduced_basis(model: OpenHead, calibration: Calibration, keep: float = 0.999
 
     full = model.landmark_basis("mediapipe")
     names = list(model.expression_names)
-    identity, expression = full.identity.astype(np.float64), full.expression.astype(np.float64)
+    identity, expression = full.identity.astype(np.float64), calibration.expression
     u, s, _ = np.linalg.svd(identity.reshape(len(identity), -1), full_matrices=False)
     modes = u[:, : int(np.searchsorted(np.cumsum(s**2) / (s**2).sum(), keep)) + 1].T
     look = np.array([[[expression[names.index(n)] for n in eye[i : i + 2]] for i in (0, 2)] for eye in LOOK])
@@ -274,7 +288,7 @@ def fit(basis: Basis, landmarks: Floats, camera: Camera, weights: Floats | None 
         weights: (L,) trust in each landmark, 1 by default, 0 to leave it out.
     """
     landmarks = np.asarray(landmarks, np.float64)
-    weights = np.ones(len(landmarks)) if weights is None else weights
+    weights = trust(landmarks) * (1 if weights is None else weights)
     unit = interocular(landmarks)
     state = _State(basis, *initial_pose(basis, landmarks, camera))
     prior = _Prior(basis)
@@ -301,6 +315,21 @@ def fit(basis: Basis, landmarks: Floats, camera: Camera, weights: Floats | None 
         else:
             damping *= 10
     return _result(state, pixels, landmarks, unit)
+
+
+def trust(landmarks: Floats) -> Floats:
+    """(L,) how far each landmark is believed.
+
+    Lids, lips and irises follow edges of the picture; the outline slides along the face as it turns, and the iris of an
+    eye that is nearly closed is guessed.
+    """
+    out = np.ones(len(landmarks))
+    out[list(OUTLINE)] = OUTLINE_TRUST
+    for iris, (upper, lower, outer, inner) in zip(IRISES, EYES, strict=True):
+        opening = np.linalg.norm(landmarks[upper] - landmarks[lower])
+        width = np.linalg.norm(landmarks[outer] - landmarks[inner]) + 1e-9
+        out[list(iris)] = IRIS_TRUST * np.clip((opening / width - 0.1) / 0.1, 0, 1)
+    return out
 
 
 def interocular(landmarks: Floats) -> float:

@@ -36,7 +36,7 @@ class Place:
     """Where pixels lie relative to the face, in face heights (forehead to chin).
 
     Attributes:
-        x: (H, W) to the picture's right of the face's axis, upright.
+        x: (H, W) to the picture's right of the head's axis, upright.
         y: (H, W) below the eyes.
         outside: (H, W) distance outside of the face's oval, negative inside.
         plain: (H, W) bool: skin of the face without brows, eyes and lips.
@@ -48,13 +48,16 @@ class Place:
     plain: NDArray[np.bool_]
 
 
-def shares(pixels: NDArray[np.uint8], person: Floats, landmarks: Floats) -> tuple[Floats, Floats]:
+def shares(
+    pixels: NDArray[np.uint8], person: Floats, landmarks: Floats, middle: Floats | None = None
+) -> tuple[Floats, Floats]:
     """The shares of hair (hats count) and of clothes of each pixel.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
         person: (H, W) float32 0..1.
         landmarks: (478, 2) in pixels.
+        middle: (2,) pixels of the point between the ears, by default between the eyes.
 
     Returns:
         (H, W) float32 0..1 each, together at most ``person``.
@@ -68,7 +71,7 @@ def shares(pixels: NDArray[np.uint8], person: Floats, landmarks: Floats) -> tupl
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     alpha = cv2.resize(person, size, interpolation=cv2.INTER_AREA)
-    classes = _classify(small, alpha, _place(landmarks * scale, size))
+    classes = _classify(small, alpha, _place(landmarks * scale, size, None if middle is None else middle * scale))
     radius = max(2, round(0.008 * max(height, width)))
     large = (cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR) for share in classes)
     hair, clothes = ((_steep(guided(share, pixels, radius, 0.03)) * person).astype(np.float32) for share in large)
@@ -80,7 +83,7 @@ def _steep(share: Floats) -> Floats:
     return ((share - 0.15) / 0.7).clip(0, 1)
 
 
-def _place(landmarks: Floats, size: tuple[int, int]) -> Place:
+def _place(landmarks: Floats, size: tuple[int, int], middle: Floats | None) -> Place:
     import cv2
 
     width, height = size
@@ -91,6 +94,8 @@ def _place(landmarks: Floats, size: tuple[int, int]) -> Place:
     gx, gy = np.meshgrid(np.arange(width) + 0.5 - origin[0], np.arange(height) + 0.5 - origin[1])
     x, y = gx * across[0] + gy * across[1], gy * across[0] - gx * across[1]
 
+    if middle is not None:  # how far the head's axis lies beside the face's
+        x = x - float((middle - origin) @ across)
     oval = np.zeros((height, width), np.uint8)
     cv2.fillPoly(oval, [landmarks[list(FACE_OVAL)].round().astype(np.int32)], 1)
     outward = cv2.distanceTransform(1 - oval, cv2.DIST_L2, 3) - cv2.distanceTransform(oval, cv2.DIST_L2, 3)
@@ -98,7 +103,7 @@ def _place(landmarks: Floats, size: tuple[int, int]) -> Place:
     for part in BROWS_EYES_LIPS:
         cv2.fillPoly(marks, [landmarks[list(part)].round().astype(np.int32)], 1)
     marks = cv2.dilate(marks, np.ones((3, 3), np.uint8))
-    plain = (outward < -0.04 * unit) & (marks == 0) & (y > -0.1 * unit)
+    plain = (outward < -0.08 * unit) & (marks == 0) & (y > -0.1 * unit)
     x, y, outward = ((a / unit).astype(np.float32) for a in (x, y, outward))
     return Place(x, y, outward, plain)
 
@@ -217,7 +222,7 @@ def _attached(share: Floats, person: Floats, place: Place) -> Floats:
     import cv2
 
     _, labels, stats, _ = cv2.connectedComponentsWithStats(((share > 0.5) & (person > 0.3)).astype(np.uint8))
-    head = (place.outside > 0.02) & (place.y < 0.2) & (np.abs(place.x) < 0.9)
+    head = (place.outside > 0.02) & (place.y < 0.5) & (np.abs(place.x) < 0.9)
     counts = np.bincount(labels[head], minlength=len(stats))
     kept = counts > np.maximum(10, 0.05 * stats[:, cv2.CC_STAT_AREA])
     kept[0] = False

@@ -38,12 +38,14 @@ def frame_of(landmarks: Floats, width: int, height: int) -> Frame:
     return Frame(left, top, right + 1 - left, bottom + 1 - top)
 
 
-def matte(pixels: NDArray[np.uint8], landmarks: Floats) -> Matte:
+def matte(pixels: NDArray[np.uint8], landmarks: Floats, middle: Floats | None = None) -> Matte:
     """Person, hair and clothes in a frame.
 
     Args:
         pixels: (H, W, 3) uint8 RGB of the frame.
         landmarks: (478, 2) in pixels of the frame.
+        middle: (2,) pixels of the point between the ears; by default between the eyes, which is beside it in a
+            head that turns.
     """
     import cv2
 
@@ -52,7 +54,8 @@ def matte(pixels: NDArray[np.uint8], landmarks: Floats) -> Matte:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else np.ascontiguousarray(pixels)
     person = refine(small, _around(coarse_person(small), landmarks / (width, height) * COARSE))
-    masks: tuple[Floats, ...] = (person, *shares(small, person, landmarks * scale))
+    middle = None if middle is None else middle * scale
+    masks: tuple[Floats, ...] = (person, *shares(small, person, landmarks * scale, middle))
     if scale < 1:
         masks = tuple(_upsample(mask, small, pixels) for mask in masks)
     person, hair, clothes = masks

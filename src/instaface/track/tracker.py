@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from instaface.face import Camera, FaceParameters
+from instaface.face import Camera, FaceParameters, rotation_from_angles
 from instaface.photo import Photo, read_photo
 from instaface.track.detect import Detection, detect, overlap
 from instaface.track.fit import Fit, fit, landmark_basis
@@ -79,11 +79,12 @@ def _measure(photo: Photo, landmarks: Landmarks, index: int, model: OpenHead, cl
         found = fit(landmark_basis(model), landmarks.points.astype(np.float64), camera)
         if not found.error < MAX_FIT_ERROR:
             return None
-        parameters = _parameters(found, model)
+        parameters = parameters_of(found, model)
     frame = frame_of(landmarks.points, photo.width, photo.height)
     pixels = photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
     with clock("matte"):
-        masks = matte(pixels, landmarks.points - np.array([frame.x, frame.y], np.float32))
+        corner = np.array([frame.x, frame.y], np.float32)
+        masks = matte(pixels, landmarks.points - corner, between_the_ears(parameters, model, camera) - corner)
     with clock("light"):
         frame_camera = camera.crop(frame.x, frame.y, frame.width, frame.height, (frame.width, frame.height))
         parameters = fit_light(model, parameters, frame_camera, pixels, masks.person - masks.hair)
@@ -103,8 +104,8 @@ def _measure(photo: Photo, landmarks: Landmarks, index: int, model: OpenHead, cl
     )
 
 
-def _parameters(found: Fit, model: OpenHead) -> FaceParameters:
-    """The fit as parameters, batch of 1."""
+def parameters_of(found: Fit, model: OpenHead) -> FaceParameters:
+    """A fit as parameters, batch of 1, in plain light."""
     yaw, _, roll = found.head
     body = np.array([SHOULDERS * yaw, 0.0, SHOULDERS * roll])
     values = {
@@ -117,6 +118,12 @@ def _parameters(found: Fit, model: OpenHead) -> FaceParameters:
     }
     tensors = {name: torch.from_numpy(np.asarray(value, np.float32))[None] for name, value in values.items()}
     return model.neutral().replace(**tensors)
+
+
+def between_the_ears(parameters: FaceParameters, model: OpenHead, camera: Camera) -> NDArray[np.float32]:
+    """(2,) pixels of the model's origin in a posed head."""
+    arm = rotation_from_angles(parameters.head[0]) @ -model.neck_joint
+    return camera.project(parameters.translation[0] + arm)[:2].numpy()
 
 
 class _Clock:
