@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from calibrate_landmarks import VALIDATION
 from instaface.face import Camera, FaceParameters, OpenHead, rotation_from_angles
 from instaface.face.colour import pixels_from_linear
+from instaface.face.openhead import BLINK
 from instaface.photo import read_photo
 from instaface.render import interpolate, render_maps
 from instaface.track.detect import detect
@@ -31,8 +32,8 @@ from instaface.track.fit import Calibration, fit, landmark_basis
 from instaface.track.landmarks import find_landmarks
 from instaface.track.tracker import parameters_of
 
-PHOTOS = 1200
-PRIOR = 6.0  # the model's own basis counts as much as this many photos with the full expression
+PHOTOS = 800
+PRIOR = 2.0  # the model's own basis counts as much as this many photos with the full expression
 INSIDE = ("teeth", "gums", "mouth", "tongue", "eye_sockets")  # what a photo with closed lips does not show
 
 
@@ -93,8 +94,16 @@ def changes(data: Path, model: OpenHead) -> Iterator[Change]:
         after = before.replace(expression=torch.from_numpy(weights)[None])
         second = look(carried(model, photo.pixels, camera, before, after))
         if second is not None:
-            change = weights.astype(np.float64) - before.expression[0].numpy()
-            yield Change(change, unposed(second - first, before, camera))
+            yield Change(effective(model, after) - effective(model, before), unposed(second - first, before, camera))
+
+
+def effective(model: OpenHead, face: FaceParameters) -> NDArray[np.float64]:
+    """(E,) weights that the basis is multiplied with: a blink goes as far as this face's eyes are open."""
+    out = face.expression[0].double().numpy().copy()
+    full = model.landmark_basis("mediapipe")
+    closing = full.closing + face.identity[0].numpy() @ full.closing_identity
+    out[[model.expression_names.index(name) for name in BLINK]] *= closing
+    return out
 
 
 def look(pixels: NDArray[np.uint8]) -> NDArray[np.float64] | None:

@@ -27,7 +27,7 @@ from instaface.track.landmarks import find_landmarks
 
 VALIDATION = 18  # faces whose number is divisible by this are never learned from
 PER_GROUP = 25  # faces of each group and gender
-ROUNDS = 3
+ROUNDS = 5
 SMILING = ("mouthSmileLeft", "mouthSmileRight", "jawOpen", "mouthUpperUpLeft", "mouthUpperUpRight")
 IDENTITY = 0.3  # standard deviation of the mean face's coefficients
 OFFSET = 0.1  # centimetres, of a landmark that renders place well
@@ -98,7 +98,9 @@ def main(data: Path, output: Path) -> None:
     full = model.landmark_basis("mediapipe")
     identity, expression = full.identity.astype(np.float64), full.expression.astype(np.float64)
     faces = list(observed(sampled(data)))
-    calibration = Calibration.none(model)
+    nothing, known = Calibration.none(model), output.exists()
+    seen = Calibration.load(model).expression if known else nothing.expression  # of calibrate_expressions.py
+    calibration = Calibration(nothing.offset, nothing.identity, seen)
     for step in range(ROUNDS):
         basis = reduced_basis(model, calibration)
         found = [fit(basis, *face) for face in faces]
