@@ -58,6 +58,7 @@ class Surfaces:
         before: (V, 3) float32 camera space in the photo.
         after: (V, 3) float32 projected into the edited view: x, y, depth.
         facing: (V, 2) float32 cosine between normal and line of sight in the photo and in the edited view.
+        stretched: (V,) float32 0..1: how far the edit stretches the surface beyond what the photo's pixels bear.
         past: (V,) float32 0..1: skin beyond the face model's outline, once the face model itself shows what comes
             after the outline.
         ratio: (V, 3) float32 shading in the edited view over shading in the photo, linear RGB.
@@ -70,6 +71,7 @@ class Surfaces:
     before: Array
     after: Array
     facing: Array
+    stretched: Array
     past: Array
     ratio: Array
 
@@ -98,10 +100,28 @@ class Surfaces:
             on_shell=np.concatenate([np.zeros(nf, np.int64), np.repeat([1, 2], ns // 2)]),
             before=before,
             after=scene.camera.project(torch.cat([after, shell_after])).numpy().astype(np.float32),
+            stretched=np.concatenate([_stretched(scene, after, model), np.zeros(len(shell_after), np.float32)]),
             past=np.concatenate([np.zeros(nv, np.float32), np.tile(past, 2)]).astype(np.float32),
             facing=np.stack([_facing(before, n0), _facing(torch.cat([after, shell_after]).numpy(), n1)], -1),
             ratio=_shading_ratio(n0, scene.parameters.light, n1, edited.light),
         )
+
+
+STRETCH = 2.5, 5.0  # growth of a triangle's area in the picture, from well borne to not at all
+
+
+def _stretched(scene: Scene, after: torch.Tensor, model: MorphableModel) -> Array:
+    """(V,) 0 where triangles keep about their size in the picture, 1 where they grow many times, as closing lids."""
+    faces = model.faces.numpy()
+    before, now = (_areas(scene.camera.project(p).numpy(), faces) for p in (torch.from_numpy(scene.vertices), after))
+    totals = [np.bincount(faces.reshape(-1), np.repeat(a, 3), len(after)) for a in (before, now)]
+    return smoothstep((totals[1] + 1e-3) / (totals[0] + 1e-3), *STRETCH).astype(np.float32)
+
+
+def _areas(points: Array, faces: NDArray[np.int64]) -> Array:
+    """(F,) areas in the picture, 0 for what faces away."""
+    a, b, c = (points[faces[:, k], :2] for k in range(3))
+    return np.maximum((b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]) - (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]), 0) / 2
 
 
 def _facing(points: Array, normals: Array) -> Array:
@@ -129,9 +149,14 @@ def _skinning(weights: torch.Tensor, parameters: FaceParameters) -> torch.Tensor
     return w * rotation_from_angles(parameters.head[0]) + (1 - w) * rotation_from_angles(parameters.body[0])
 
 
+LEVELS = 256  # steps of a skinning weight
+
+
 def _rotations(weights: torch.Tensor, before: FaceParameters, after: FaceParameters) -> torch.Tensor:
     """(N, 3, 3) from the photo to the edited view for points that follow the head by their weight."""
-    return _skinning(weights, after) @ torch.linalg.inv(_skinning(weights, before))
+    steps = torch.linspace(0, 1, LEVELS + 1)
+    table = _skinning(steps, after) @ torch.linalg.inv(_skinning(steps, before))
+    return table[(weights * LEVELS).round().long()]
 
 
 def _shading_ratio(n0: Array, light0: torch.Tensor, n1: Array, light1: torch.Tensor) -> Array:
@@ -161,7 +186,9 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
     face = np.where(raster.covered, selected[raster.face_index], 0)
     kind = surfaces.on_shell[face]
     # 2. Where that was in the photo.
-    per_vertex = np.concatenate([surfaces.before, surfaces.facing, surfaces.ratio, surfaces.past[:, None]], -1)
+    per_vertex = np.concatenate(
+        [surfaces.before, surfaces.facing, surfaces.ratio, surfaces.past[:, None], surfaces.stretched[:, None]], -1
+    )
     attributes = interpolate(raster, faces, per_vertex)
     points, facing, ratio = attributes[..., :3], attributes[..., 3:5], attributes[..., 5:8]
     points[~raster.covered] = (0, 0, -1)
@@ -180,7 +207,7 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
         unwrapped = np.dstack([scene.texture.colour, scene.texture.mirrored])
         texture = cv2.remap(unwrapped, uv[..., 0], uv[..., 1], cv2.INTER_LINEAR)
         geometric = visible(source, scene.depth) * turned
-        seen, fallback, mirrored = geometric * surface, texture[..., :3], texture[..., 3]
+        seen, fallback, mirrored = geometric * surface * (1 - attributes[..., 9]), texture[..., :3], texture[..., 3]
         opacity = 1 - geometric * silhouette * (1 - alpha)
     # 4. The shell: the photo on its front, what lies well inside of it on its rim and back.
     over = np.ones_like(alpha)

@@ -14,6 +14,7 @@ from instaface.draft.relief import Shell, build_shell, heights, to_grid
 from instaface.draft.texture import Texture, complete, unwrap
 from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.face.colour import srgb_from_linear
+from instaface.face.light import shade
 from instaface.render.rasterise import rasterise, visible
 from instaface.track import TrackedFace
 
@@ -81,6 +82,7 @@ class Parts:
         neck: the neck, which lies behind collar and chin.
         shoulders: not drawn: they do not move.
         inside: the mouth's inside.
+        teeth: the teeth, a part of ``inside``.
         eyes: the eyeballs.
     """
 
@@ -88,6 +90,7 @@ class Parts:
     neck: Mask
     shoulders: Mask
     inside: Mask
+    teeth: Mask
     eyes: Mask
 
     @classmethod
@@ -97,6 +100,7 @@ class Parts:
             neck=_faces_of(model, "neck", "shoulders", touching=True) & ~_faces_of(model, "shoulders", touching=True),
             shoulders=_faces_of(model, "shoulders", touching=True),
             inside=_faces_of(model, "mouth", "gums", "teeth", "tongue"),
+            teeth=_faces_of(model, "teeth"),
             eyes=_faces_of(model, "eyeball_left", "eyeball_right", "eye_left", "eye_right"),
         )
 
@@ -337,28 +341,53 @@ def _texture(
     masks = np.dstack([cv2.erode(surface, np.ones((5, 5))), hair])
     shown, haired = np.moveaxis(cv2.remap(masks, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), -1, 0)
     faced = occupied * visible(attributes[..., :3], view.depth) * smoothstep(attributes[..., 3], 0.1, 0.4)
+    faced = faced * smoothstep(_density(x, y, occupied), *STRETCH)
     seen, haired = (shown * faced).astype(np.float32), (haired * faced).astype(np.float32)
     parts = Parts.of(model)
     plain = ~(parts.inside | parts.eyes)[face]
     texture = complete(colour, seen, haired, occupied & plain)
     # What opens the mouth shows was rarely seen: the model's own colours, darker the deeper they lie.
-    painted = model.albedo(parameters.albedo)[0].permute(1, 2, 0).numpy()
-    painted = cv2.resize(painted, occupied.shape[::-1]) * parameters.light[0, 0].numpy() * attributes[..., 4:]
-    painted = 255 * srgb_from_linear(painted.clip(0, 1))
-    known = smoothstep(cv2.GaussianBlur(seen, (0, 0), 3), 0.05, 0.3)[..., None]
-    inner = (parts.inside[face] & occupied)[..., None]
-    mixed = np.where(inner, painted + known * (texture.colour - painted), texture.colour)
+    frontal = shade(torch.tensor([[[0.0, 0.0, 1.0]]]), parameters.light)[0, 0].numpy()
+    painted = cv2.resize(model.albedo(parameters.albedo)[0].permute(1, 2, 0).numpy(), occupied.shape[::-1])
+    painted = 255 * srgb_from_linear((painted * frontal * attributes[..., 4:]).clip(0, 1))
+    painted = painted + seen[..., None] * (colour - painted)
+    mixed = np.where((parts.inside[face] & occupied)[..., None], painted, texture.colour)
+    # Teeth that were not seen look like those that were, and so do the whites of the eyes.
+    for part, bright in ((parts.teeth, 0.6), (parts.eyes, 0.0)):
+        texels = part[face] & occupied
+        known = _bright(colour, seen * texels, bright)
+        if known.sum() > SEEN_ENOUGH * texels.sum():
+            mixed = np.where(texels[..., None], push_pull(colour, known), mixed)
     return Texture(mixed.astype(np.float32), texture.mirrored)
 
 
-MOUTH_DEPTH = 1.5  # centimetres behind the lips over which daylight fades by a factor of e
+def _bright(colour: Array, weight: Array, share: float) -> Array:
+    """``weight`` where the colour reaches a share of what is bright among the weighted: lips are no teeth."""
+    grey = colour.mean(-1)
+    if not share or not (weight > 0.5).any():
+        return weight.astype(np.float32)
+    return (weight * (grey > share * np.percentile(grey[weight > 0.5], 90))).astype(np.float32)
+
+
+STRETCH = 0.06, 0.2  # of the usual number of pixels a texel: what is stretched out of less is not trusted
+
+
+def _density(x: Array, y: Array, occupied: Mask) -> Array:
+    """(S, S) pixels of the photo under a texel, over their median: the lids of open eyes are but a few."""
+    area = np.abs(np.gradient(x, axis=1) * np.gradient(y, axis=0) - np.gradient(x, axis=0) * np.gradient(y, axis=1))
+    area = cv2.medianBlur(area.astype(np.float32), 5)  # the borders of islands are no gradients
+    return area / max(float(np.median(area[occupied])), 1e-9)
+
+
+SEEN_ENOUGH = 0.03  # share of a part's texels from which on the photo says what it looks like
+MOUTH_DEPTH = 4.0  # centimetres behind the lips over which daylight fades by a factor of e
 
 
 def _openness(model: MorphableModel, parameters: FaceParameters) -> Array:
     """(V,) share of the light that reaches a vertex: less the deeper it lies behind the lips."""
     z = model.vertices(at_rest(parameters))[0, :, 2].numpy()
     lips = z[model.regions["lips"].numpy()].max() if "lips" in model.regions else z.max()
-    return np.exp(-np.maximum(lips - 0.8 - z, 0) / MOUTH_DEPTH)
+    return np.exp(-np.maximum(lips - 1 - z, 0) / MOUTH_DEPTH)
 
 
 def at_rest(parameters: FaceParameters) -> FaceParameters:

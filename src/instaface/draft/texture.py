@@ -69,10 +69,13 @@ def complete(colour: Array, seen: Array, haired: Array, skin: NDArray[np.bool_])
     return Texture(np.clip(filled, 0, 255), (share * other_seen).astype(np.float32))
 
 
+GAIN = 1.5  # at most, from one half of the face to the other
+
+
 def _gain(colour: Array, other: Array, both: Array) -> Array:
-    """(S, S, 3) smooth factor from one half's colours to the other's: light differs from side to side."""
-    small = cv2.GaussianBlur(np.dstack([colour, other]) * both[..., None], (0, 0), SIZE / 24)
-    weight = cv2.GaussianBlur(both, (0, 0), SIZE / 24)[..., None]
-    ratio = (small[..., :3] + 4 * weight) / (small[..., 3:] + 4 * weight + 1e-3)
-    known = (weight[..., 0] > 0.05).astype(np.float32)
-    return np.clip(np.exp(push_pull(np.log(np.maximum(ratio, 1e-2)).astype(np.float32), known)), 0.4, 2.5)
+    """(S, S, 1) smooth factor from one half's brightness to the other's: light differs from side to side."""
+    grey = np.dstack([colour.mean(-1), other.mean(-1), np.ones_like(both)]) * both[..., None]
+    own, others, weight = np.moveaxis(cv2.GaussianBlur(grey, (0, 0), SIZE / 24), -1, 0)
+    ratio = np.log((own + 4 * weight + 1e-3) / (others + 4 * weight + 1e-3)).astype(np.float32)
+    ratio = push_pull(ratio, (weight > 0.05).astype(np.float32))
+    return np.exp(ratio.clip(-np.log(GAIN), np.log(GAIN)))[..., None]
