@@ -83,6 +83,8 @@ class Parts:
         shoulders: not drawn: they do not move.
         inside: the mouth's inside.
         teeth: the teeth, a part of ``inside``.
+        gums: the gums, a part of ``inside``.
+        lips: the lips.
         eyes: the eyeballs.
     """
 
@@ -91,6 +93,8 @@ class Parts:
     shoulders: Mask
     inside: Mask
     teeth: Mask
+    gums: Mask
+    lips: Mask
     eyes: Mask
 
     @classmethod
@@ -101,6 +105,8 @@ class Parts:
             shoulders=_faces_of(model, "shoulders", touching=True),
             inside=_faces_of(model, "mouth", "gums", "teeth", "tongue"),
             teeth=_faces_of(model, "teeth"),
+            gums=_faces_of(model, "gums"),
+            lips=_faces_of(model, "lips"),
             eyes=_faces_of(model, "eyeball_left", "eyeball_right", "eye_left", "eye_right"),
         )
 
@@ -353,20 +359,16 @@ def _texture(
     painted = painted + seen[..., None] * (colour - painted)
     mixed = np.where((parts.inside[face] & occupied)[..., None], painted, texture.colour)
     # Teeth that were not seen look like those that were, and so do the whites of the eyes.
-    for part, bright in ((parts.teeth, 0.6), (parts.eyes, 0.0)):
+    for part in (parts.teeth, parts.eyes):
         texels = part[face] & occupied
-        known = _bright(colour, seen * texels, bright)
-        if known.sum() > SEEN_ENOUGH * texels.sum():
-            mixed = np.where(texels[..., None], push_pull(colour, known), mixed)
+        if (seen * texels).sum() > SEEN_ENOUGH * texels.sum():
+            mixed = np.where(texels[..., None], push_pull(colour, (seen * texels).astype(np.float32)), mixed)
+    # Gums have about the colour of the lips.
+    lips, gums = (parts.lips[face] & occupied) * seen, parts.gums[face] & occupied & (seen < 0.5)
+    if lips.sum() > 1:
+        red = (colour * lips[..., None]).sum((0, 1)) / lips.sum()
+        mixed = np.where(gums[..., None], red * attributes[..., 4:], mixed)
     return Texture(mixed.astype(np.float32), texture.mirrored)
-
-
-def _bright(colour: Array, weight: Array, share: float) -> Array:
-    """``weight`` where the colour reaches a share of what is bright among the weighted: lips are no teeth."""
-    grey = colour.mean(-1)
-    if not share or not (weight > 0.5).any():
-        return weight.astype(np.float32)
-    return (weight * (grey > share * np.percentile(grey[weight > 0.5], 90))).astype(np.float32)
 
 
 STRETCH = 0.06, 0.2  # of the usual number of pixels a texel: what is stretched out of less is not trusted
