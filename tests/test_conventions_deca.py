@@ -1,16 +1,23 @@
 """Maps as DiffusionRig and Arc2Face feed them, against a plain renderer written from DECA's description."""
 
+from types import SimpleNamespace
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 
 import flame_files as files
 from instaface import assets
+from instaface.diffusion.conditions import Canvas, conditions
+from instaface.diffusion.config import ModelConfig
 from instaface.errors import InstaFaceError
 from instaface.face import OpenHead
 from instaface.face.deca import SH_CONSTANTS, DecaCodes, DecaCrop, to_parameters
 from instaface.face.flame import FLAME, rotation_from_vector
+from instaface.photo import Photo
 from instaface.render.conventions import CONVENTIONS, network_maps
+from instaface.track import Frame, Matte, TrackedFace
 
 SIZE = 96
 
@@ -138,3 +145,20 @@ def test_our_convention_and_unknown_ones(flame, scene):
     head = OpenHead.load()
     with pytest.raises(InstaFaceError, match=r"FLAME_texture\.npz"):
         network_maps("diffusionrig", head, head.neutral(), camera)
+
+
+def test_a_model_says_its_convention(flame, scene):
+    assert get_args(ModelConfig.model_fields["convention"].annotation) == tuple(CONVENTIONS)
+    *_, parameters, camera = scene
+    blank = np.zeros((SIZE, SIZE, 3), np.uint8)
+    photo = Photo(blank)
+    matte = Matte(*np.zeros((3, SIZE, SIZE), np.float32))
+    face = TrackedFace(
+        photo, 0, (0, 0, SIZE, SIZE), 1.0, np.zeros((478, 2), np.float32), parameters, camera,
+        Frame(0, 0, SIZE, SIZE), matte, 0.0, "flame",
+    )  # fmt: skip
+    drawn = SimpleNamespace(pixels=blank, appearance=blank, coverage=blank[..., 0], mask=blank[..., 0])
+    given = conditions(face, drawn, parameters, flame, Canvas.of(face, SIZE), "diffusionrig")
+    expected = network_maps("diffusionrig", flame, parameters, camera)
+    for name, values in expected.items():
+        torch.testing.assert_close(given.maps[name][0], values)

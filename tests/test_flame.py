@@ -105,6 +105,12 @@ def test_parameters_pose_flame_about_the_neck_joint(flame):
         np.testing.assert_allclose(vertices[k].numpy(), expected, atol=1e-3)  # centimetres
 
 
+def test_a_copy_on_a_device_poses_the_same_face(flame):
+    there = flame.to("meta")
+    assert there.vertices(there.neutral().to("meta")).shape == (1, 5023, 3)
+    torch.testing.assert_close(flame.to("cpu").vertices(flame.neutral()), flame.vertices(flame.neutral()))
+
+
 def test_signs_of_head_jaw_and_gaze(flame):
     neutral = flame.neutral()
     rest = flame.vertices(neutral)[0]

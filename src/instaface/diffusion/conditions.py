@@ -12,7 +12,7 @@ from torch import Tensor
 
 from instaface.draft import Draft
 from instaface.face import Camera, FaceParameters, MorphableModel
-from instaface.render import render_maps
+from instaface.render.conventions import network_maps
 from instaface.track import TrackedFace
 
 MULTIPLE = 32  # sides of the canvas, so that every level of the U-Net has whole pixels
@@ -80,7 +80,12 @@ class Conditions:
 
 
 def conditions(
-    face: TrackedFace, drawn: Draft, edited: FaceParameters, model: MorphableModel, canvas: Canvas
+    face: TrackedFace,
+    drawn: Draft,
+    edited: FaceParameters,
+    model: MorphableModel,
+    canvas: Canvas,
+    convention: str = "instaface",
 ) -> Conditions:
     """The geometric edit as the networks take it.
 
@@ -90,11 +95,10 @@ def conditions(
         edited: the parameters of that edit.
         model: the face model that they belong to.
         canvas: where everything is put.
+        convention: of normals, albedo and rendering, the model's config says which.
     """
-    maps = {
-        name: value[None]
-        for name, value in render_maps(model, edited, canvas.camera(face.frame_camera)).for_network().items()
-    }
+    rendered = network_maps(convention, model, edited, canvas.camera(face.frame_camera))
+    maps = {name: value[None] for name, value in rendered.items()}
     coverage = _tensor(canvas.put(drawn.coverage, 0.0))
     maps["appearance"] = picture(canvas.put(drawn.appearance))
     maps["coverage"] = (2 * coverage - 1).expand(-1, 3, -1, -1)

@@ -29,6 +29,7 @@ class ModelConfig(BaseModel):
     Attributes:
         size: side of the pictures in pixels.
         maps: maps that the Fusion Controller takes, in order.
+        convention: how normals, albedo and rendering are coded (:mod:`instaface.render.conventions`).
         fusion: ``sum`` or ``stack``.
         steps: runs of the diffusion network in one edit, guidance included.
         strength: share of the noise schedule that sampling from the draft runs through; 1 starts from pure noise.
@@ -45,6 +46,7 @@ class ModelConfig(BaseModel):
 
     size: int = 512
     maps: tuple[str, ...] = Field(min_length=1)
+    convention: Literal["instaface", "diffusionrig", "arc2face"] = "instaface"
     fusion: Literal["sum", "stack"]
     steps: int = Field(8, ge=1)
     strength: float = Field(1.0, gt=0, le=1)

@@ -80,6 +80,7 @@ class InstaFacePipeline(DiffusionPipeline, LoraBaseMixin):
         steps: default number of steps.
         strength: default share of the noise schedule.
         recogniser: whose face embedding the identity tokens are made of.
+        convention: how its maps are coded (:mod:`instaface.render.conventions`).
     """
 
     model_cpu_offload_seq = "image_encoder->identity_preserver->unet->vae"
@@ -99,6 +100,7 @@ class InstaFacePipeline(DiffusionPipeline, LoraBaseMixin):
         steps: int = 30,
         strength: float = 1.0,
         recogniser: str = "dlib",
+        convention: str = "instaface",
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -110,7 +112,7 @@ class InstaFacePipeline(DiffusionPipeline, LoraBaseMixin):
             image_encoder=image_encoder,
             scheduler=scheduler,
         )
-        self.register_to_config(size=size, steps=steps, strength=strength, recogniser=recogniser)
+        self.register_to_config(size=size, steps=steps, strength=strength, recogniser=recogniser, convention=convention)
         self.image_processor = VaeImageProcessor(vae_scale_factor=scale_factor(vae))
 
     @torch.no_grad()

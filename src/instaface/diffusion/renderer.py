@@ -74,7 +74,7 @@ def render(
         (h, w, 3) uint8 over the face's frame; where the edit's mask is 0, the draft as it is.
     """
     canvas = Canvas.of(face, pipeline.config.size)
-    given = conditions(face, drawn, edited, model, canvas)
+    given = conditions(face, drawn, edited, model, canvas, pipeline.config.convention)
     recogniser = load_recogniser(pipeline.config.recogniser)
     embedding = torch.from_numpy(recogniser.embed_face(face.photo.pixels, face.landmarks))[None]
     _, correction = pipeline(

@@ -7,7 +7,7 @@ in metres, in axes like ours: x to the subject's left (the right edge of the pic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -154,7 +154,9 @@ class FLAME(MorphableModel):
         shaped = self.template + (shape @ self.identity_basis.flatten(1)).view(batch, -1, 3)
         shaped = shaped + (expression @ self.expression_basis.flatten(1)).view(batch, -1, 3)
         joints = torch.einsum("jv,bvc->bjc", self.joint_regressor, shaped)
-        correctives = (rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype)).flatten(1)  # (B, 36)
+        correctives = (rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype, device=rotations.device)).flatten(
+            1
+        )  # (B, 36)
         shaped = shaped + (correctives @ self.pose_basis.flatten(1)).view(batch, -1, 3)
         # World rotation and position of each joint, down the tree.
         world, places = [rotations[:, 0]], [joints[:, 0]]
@@ -168,6 +170,14 @@ class FLAME(MorphableModel):
             moved = _turn(rotation, shaped - joints[:, j, None]) + place[:, None]
             vertices = vertices + self.skinning[:, j, None] * moved
         return vertices, torch.stack(places, 1)
+
+    def to(self, device: torch.device | str) -> FLAME:
+        """A copy of the model whose tensors lie on ``device``."""
+        out = super().to(device)
+        if self.arkit is not None:
+            tensors = {name: getattr(self.arkit, name).to(device) for name in ("matrix", "metric", "residual")}
+            out.arkit = replace(self.arkit, **tensors)
+        return out
 
     def set_arkit(self, arkit: Arkit) -> None:
         """Lets ``expression`` end with the weights of ARKit blendshapes."""

@@ -66,7 +66,8 @@ def init_model(base: str, vision: str, face: str, output: Path, config: Path | N
         image_encoder=image_encoder,
         scheduler=scheduler,
     )
-    InstaFacePipeline(**vars(networks), recogniser=face).save_pretrained(output)
+    convention = model.convention if model else "instaface"
+    InstaFacePipeline(**vars(networks), recogniser=face, convention=convention).save_pretrained(output)
     return output
 
 
