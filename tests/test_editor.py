@@ -1,5 +1,7 @@
 """The one call that everything makes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,19 @@ def test_the_same_edit_twice_is_the_same_picture(editor, face):
     first, other, again = (editor.edit(face, e).image.pixels for e in (edit, Edit(pitch=9), edit))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+def test_a_cut_out_head_takes_its_transparency_along(editor, face, tmp_path):
+    frame, alpha = face.frame, np.zeros(face.photo.pixels.shape[:2], np.uint8)
+    alpha[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width] = 255 * face.matte.person
+    cut_out = replace(face, photo=replace(face.photo, alpha=alpha))
+    image = editor.edit(cut_out, Edit(turn=20)).image
+    assert (image.alpha != alpha).mean() > 0.01  # it moved
+    assert image.alpha.mean() == pytest.approx(alpha.mean(), rel=0.15)  # it is still as much of the picture
+    back = read_photo(image.save(tmp_path / "x.png"))
+    np.testing.assert_array_equal(back.alpha, image.alpha)
+    both = editor.edit_all([cut_out, cut_out], Edit(turn=5))
+    assert both[-1].image.alpha.shape == alpha.shape and both[-1].image.original is cut_out.photo
 
 
 def test_all_faces_of_a_photo_are_edited_in_one_picture(editor):

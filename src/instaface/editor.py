@@ -19,7 +19,7 @@ from instaface.edit.drive import drive
 from instaface.errors import InstaFaceError
 from instaface.face import FaceParameters, MorphableModel
 from instaface.photo import EditedPhoto, Photo, composite, read_photo
-from instaface.render import Maps, render_maps
+from instaface.render import Maps, region_mask, render_maps
 from instaface.track import TrackedFace
 from instaface.track.models import FACE_MODELS
 from instaface.track.models import face_model as load_face_model
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 RENDERERS = ("geometric",)
 
+INSIDE_MOUTH = ("teeth", "gums", "tongue", "mouth")
 FADE = 0.1  # of the frame's shorter side: where the frame ends inside the photo, an edit fades out over it
 
 
@@ -142,7 +143,7 @@ class Editor:
         pixels = composite(face.photo.pixels, drawn.pixels, drawn.mask, face.frame.x, face.frame.y, fade)
         clock.lap("composite")
         return EditResult(
-            image=EditedPhoto(pixels, face.photo),
+            image=EditedPhoto(pixels, face.photo, alpha=self._alpha(face, parameters, fade)),
             face=face,
             parameters=parameters,
             draft=drawn.pixels,
@@ -166,12 +167,14 @@ class Editor:
         if not faces:
             raise InstaFaceError("no face to edit: track a photo with a face in it")
         original, results = faces[0].photo, []
-        pixels = original.pixels
+        photo = original
         for face in faces:
-            face = replace(face, photo=replace(face.photo, pixels=pixels))
+            if photo is not original:
+                face = replace(face, photo=photo)
             result = self.edit(face, edit, **options)
-            pixels = result.image.pixels
-            results.append(replace(result, image=EditedPhoto(pixels, original)))
+            image = replace(result.image, original=original)
+            photo = replace(original, pixels=image.pixels, alpha=image.alpha)
+            results.append(replace(result, image=image))
         return results
 
     def sequence(self, face: TrackedFace, a: Edit, b: Edit, n: int, **options: Any) -> list[EditResult]:
@@ -184,11 +187,24 @@ class Editor:
             self._scene = (face, take_apart(face, self.model))
         return self._scene[1]
 
+    def _alpha(self, face: TrackedFace, parameters: FaceParameters, fade: float) -> NDArray[np.uint8] | None:
+        """(H, W) opacity of a photo with transparent parts: carried into the edited view as its colours are."""
+        alpha = face.photo.alpha
+        if alpha is None or (alpha == 255).all():
+            return alpha
+        opacity = replace(face.photo, pixels=np.repeat(alpha[..., None], 3, -1))
+        drawn = draft(replace(face, photo=opacity), parameters.replace(light=face.parameters.light), self.model)
+        maps = render_maps(self.model, parameters, face.frame_camera)
+        inside = region_mask(self.model, maps, *INSIDE_MOUTH)  # painted, not carried
+        pixels = np.where(inside[..., None], np.uint8(255), drawn.pixels)
+        mask = np.where(inside, np.float32(1), drawn.mask)
+        return composite(opacity.pixels, pixels, mask, face.frame.x, face.frame.y, fade)[..., 0]
+
     def _unedited(self, face: TrackedFace, renderer: str, seed: int, timings: dict[str, float]) -> EditResult:
         """The input itself: nothing is rendered, nothing is touched."""
         shape = (face.frame.height, face.frame.width)
         return EditResult(
-            image=EditedPhoto(face.photo.pixels, face.photo),
+            image=EditedPhoto(face.photo.pixels, face.photo, alpha=face.photo.alpha),
             face=face,
             parameters=face.parameters,
             draft=face.frame_pixels,

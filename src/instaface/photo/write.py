@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -34,19 +34,21 @@ class EditedPhoto:
         pixels: (H, W, 3) uint8, in the colours of the original's profile.
         original: the photo before the edit.
         source_type: IPTC digital source type that the written file will name.
+        alpha: (H, W) uint8 opacity after the edit, or None where the photo is opaque.
     """
 
     pixels: NDArray[np.uint8]
     original: Photo
     source_type: str = metadata.HUMAN_EDITS
+    alpha: NDArray[np.uint8] | None = None
 
     def save(self, path: str | Path) -> Path:
         """Write to ``path``; see :func:`write_photo`."""
-        return write_photo(self.original, path, self.pixels, self.source_type)
+        return write_photo(replace(self.original, alpha=self.alpha), path, self.pixels, self.source_type)
 
     def to_pil(self) -> Image.Image:
-        """A Pillow image with the original's transparency and profile."""
-        return _to_pil(self.original, self.pixels)
+        """A Pillow image with transparency and the original's profile."""
+        return _to_pil(replace(self.original, alpha=self.alpha), self.pixels)
 
 
 def write_photo(
