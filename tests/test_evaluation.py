@@ -29,7 +29,7 @@ from instaface.track import Frame, Matte, TrackedFace
 SIZE = 320
 GRID = {
     "yaw": Edit(yaw=20),
-    "pitch": Edit(pitch=-12),
+    "pitch": Edit(pitch=12),
     "open": Edit(expression={"jawOpen": 0.6}),
     "left": Edit(light="left"),
 }
@@ -44,7 +44,7 @@ def head(person: str):
         identity=0.6 * torch.randn(1, model.n_identity, generator=generator),
         albedo=torch.randn(1, model.n_albedo, generator=generator),
         light=directional(direction, torch.ones(1), torch.ones(1) / 2),
-        translation=torch.tensor([[0.0, -12.0, -55.0]]),
+        translation=torch.tensor([[0.0, -7.0, -60.0]]),
     )
 
 
