@@ -309,3 +309,25 @@ def test_a_manifest_names_the_pictures(tmp_path):
     assert resized(picture, 256, 256).shape == (256, 256, 3)
     with pytest.raises(InstaFaceError, match="does not fit"):
         resized(picture, 300, 256)
+
+
+def test_commands_evaluate_compare_and_draw_the_sheet(tmp_path, photos, capsys):
+    """The editor itself, end to end, as users call it."""
+    from instaface.cli.app import app
+
+    def call(*arguments):
+        app([str(a) for a in arguments], standalone_mode=False)
+        return capsys.readouterr().out
+
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("turned: {yaw: 15}\nlit: {light: left}\n")
+    call("evaluate", photos, "-o", tmp_path / "one", "--edits", grid, "--jobs", 1)
+    metrics = json.loads((tmp_path / "one" / "metrics.json").read_text())
+    assert metrics["system"] == "geometric" and metrics["zero"] == {"n": 2, "exact": 2}
+    assert 0.5 < value(metrics, "control", "pose slope", "turned") < 1.4
+    assert value(metrics, "speed", "seconds") > 0
+    out = call("evaluate", "--compare", tmp_path / "one", tmp_path / "one", "-o", tmp_path / "both")
+    assert all(Path(line).is_file() for line in out.split())
+    sheet = tmp_path / "sheet.png"
+    call("sheet", photos, "-o", sheet, "--edits", grid, "--limit", 1, "--jobs", 1)
+    assert Image.open(sheet).size == (3 * 288, 288 + 16)

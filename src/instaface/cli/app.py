@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from instaface import __version__
+from instaface.cli import evaluating
 from instaface.cli.assets import app as assets
 from instaface.edit import DRIVEN, EXPRESSIONS, LIGHTS, Edit, parse_driven, sweep
 from instaface.errors import InstaFaceError
@@ -243,6 +244,10 @@ def demo(
     from instaface.cli import demonstration
 
     demonstration.run(output)
+
+
+app.command(no_args_is_help=True)(evaluating.evaluate)
+app.command(no_args_is_help=True)(evaluating.sheet)
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ Grid = Annotated[
     typer.Option("--edits", metavar="GRID", help="[b]default[/b] (12 edits), [b]control[/b] (30), or a YAML file."),
 ]
 Limit = Annotated[int | None, typer.Option(help="At most so many photos, evenly spread.", min=1)]
+Every = Annotated[int, typer.Option(help="Of each folder only every n-th photo, the first one included.", min=1)]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes.", min=1)]
 
 
@@ -39,6 +40,7 @@ def evaluate(
         ),
     ] = None,
     edits: Grid = "default",
+    every: Every = 1,
     limit: Limit = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Groups: a column [b]file[/b], and any others.")
@@ -78,7 +80,7 @@ def evaluate(
         compare_reports(photos, report)
         typer.echo(f"{report / 'comparison.html'}\n{report / 'blind.html'}")
         return
-    _evaluate(photos, report, _protocols(protocol), edits, limit, labels, renderer, outputs, recogniser, jobs)
+    _evaluate(photos, report, _protocols(protocol), edits, every, limit, labels, renderer, outputs, recogniser, jobs)
     typer.echo(f"{report / 'report.html'}\n{report / 'report.md'}")
 
 
@@ -87,6 +89,7 @@ def _evaluate(
     report: Path,
     protocols: tuple[str, ...],
     edits: str,
+    every: int,
     limit: int | None,
     labels: Path | None,
     renderer: str,
@@ -108,10 +111,10 @@ def _evaluate(
         ]
         asked, name, tables = cases.self_cases(folders), protocols[0], DRIVEN_TABLES
     elif protocols == ("cross-reenactment",):
-        asked, name, tables = cases.cross_cases(cases.find_photos(photos, limit)), protocols[0], DRIVEN_TABLES
+        asked, name, tables = cases.cross_cases(cases.find_photos(photos, limit, every)), protocols[0], DRIVEN_TABLES
     else:
         grid = cases.load_grid(edits)
-        asked, name, tables = cases.edit_cases(cases.find_photos(photos, limit), grid), "edits", protocols
+        asked, name, tables = cases.edit_cases(cases.find_photos(photos, limit, every), grid), "edits", protocols
     command = shlex.join(["instaface", *sys.argv[1:]])
     system = SystemOptions(renderer, outputs)
     evaluation = Evaluation(asked, name, tables, system, grid, recogniser, labels, jobs, command)
@@ -143,13 +146,15 @@ def sheet(
 
 
 def _protocols(names: list[str] | None) -> tuple[str, ...]:
+    from instaface.cli.app import WrongUsage
+
     chosen = tuple(dict.fromkeys(names or EDITS_PROTOCOLS))
     for name in chosen:
         if name not in (*EDITS_PROTOCOLS, *DRIVEN_PROTOCOLS):
             known = ", ".join((*EDITS_PROTOCOLS, *DRIVEN_PROTOCOLS))
-            raise InstaFaceError(f"protocol: unknown name {name!r}, allowed are {known}")
+            raise WrongUsage(f"protocol: unknown name {name!r}, allowed are {known}")
     if len(chosen) > 1 and set(chosen) & set(DRIVEN_PROTOCOLS):
-        raise InstaFaceError(f"protocol: {' and '.join(DRIVEN_PROTOCOLS)} stand alone, run each by itself")
+        raise WrongUsage(f"protocol: {' and '.join(DRIVEN_PROTOCOLS)} stand alone, run each by itself")
     return chosen
 
 

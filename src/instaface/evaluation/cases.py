@@ -88,8 +88,13 @@ def load_grid(name: str | Path = "default") -> dict[str, Edit]:
     return grid
 
 
-def find_photos(inputs: Sequence[Path], limit: int | None = None) -> list[Path]:
-    """The photos among files and folders, sorted by name; with a limit, spread evenly over them.
+def find_photos(inputs: Sequence[Path], limit: int | None = None, every: int = 1) -> list[Path]:
+    """The photos among files and folders, sorted by name.
+
+    Args:
+        inputs: files and folders.
+        limit: at most so many, spread evenly over them.
+        every: of each folder only every n-th photo.
 
     Raises:
         InstaFaceError: nothing there, or two photos of the same name.
@@ -97,7 +102,7 @@ def find_photos(inputs: Sequence[Path], limit: int | None = None) -> list[Path]:
     photos: list[Path] = []
     for entry in inputs:
         if entry.is_dir():
-            photos += sorted(file for file in entry.iterdir() if file.suffix.lower() in READABLE_SUFFIXES)
+            photos += sorted(file for file in entry.iterdir() if file.suffix.lower() in READABLE_SUFFIXES)[::every]
         elif entry.is_file():
             photos.append(entry)
         else:

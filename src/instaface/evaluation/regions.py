@@ -12,6 +12,8 @@ from instaface.track import Frame, TrackedFace
 VIEW_SIZE = 512  # longer side; larger frames are shrunk, so that figures of photos of all sizes compare
 MARGIN = 0.01  # of the view, kept away from soft edges
 CHIN, EYES = 152, (33, 263)
+# Brows, eyes, nose and mouth: what stays clear of the silhouette when the head turns.
+MIDDLE = (70, 105, 334, 300, 263, 291, 17, 61, 33)
 
 Mask = NDArray[np.bool_]
 
@@ -40,7 +42,7 @@ class Seen:
     Attributes:
         person: (H, W) float32 0..1.
         hair: (H, W) float32 0..1.
-        face: (H, W) bool, hull of the landmarks.
+        face: (H, W) bool, hull of brows, eyes, nose and mouth.
         below: (H, W) bool, below the chin and clear of the neck: shoulders and chest.
     """
 
@@ -58,7 +60,7 @@ def seen(face: TrackedFace, frame: Frame) -> Seen:
     size = (round(frame.width * scale), round(frame.height * scale))
     landmarks = (face.landmarks - (frame.x, frame.y)) * scale
     hull = np.zeros((size[1], size[0]), np.uint8)
-    cv2.fillConvexPoly(hull, cv2.convexHull(landmarks.astype(np.float32)).astype(np.int32), (1.0,))
+    cv2.fillConvexPoly(hull, cv2.convexHull(landmarks[list(MIDDLE)].astype(np.float32)).astype(np.int32), (1.0,))
     chin, eyes = landmarks[CHIN, 1], landmarks[list(EYES), 1].mean()
     rows, columns = np.arange(size[1])[:, None] + 0.5, np.arange(size[0])[None] + 0.5
     beside = np.abs(columns - landmarks[CHIN, 0]) > 0.55 * np.ptp(landmarks[:, 0])

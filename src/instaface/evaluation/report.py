@@ -94,8 +94,8 @@ def cell_parts(name: str, cell: Cell | None) -> tuple[str, str]:
         notes.append(f"[{number(cell['low'], digits)}, {number(cell['high'], digits)}]")
     if "tail" in cell:
         notes.append(f"5 %: {number(cell['tail'], digits)}")
-    if "worst_group" in cell:
-        notes.append(f"{cell['worst_group']}: {number(cell['worst_value'], digits)}")
+    if worst := _worst(name, cell):
+        notes.append(worst)
     return number(cell["value"], digits), "; ".join(notes)
 
 
@@ -127,18 +127,20 @@ def markdown_table(table: Table) -> list[str]:
         cells = []
         for column in columns:
             value, beside = cell_parts(column, row.get(column))
-            cells.append(f"**{value}** {beside}" if edit == ALL and value else f"{value} {_worst(column, row)}".strip())
+            worst = _worst(column, row.get(column, {}))
+            cells.append(
+                f"**{value}** {beside}" if edit == ALL and value else f"{value} {worst and f'({worst})'}".strip()
+            )
         lines.append(f"| {edit} | " + " | ".join(cells) + " |")
     return lines
 
 
-def _worst(column: str, row: dict[str, Cell]) -> str:
-    cell = row.get(column, {})
-    return (
-        f"({cell['worst_group']}: {number(cell['worst_value'], DIGITS.get(column, 2))})"
-        if "worst_group" in cell
-        else ""
-    )
+def _worst(name: str, cell: Cell) -> str:
+    """The worst group and its value, where that is not the value of all."""
+    digits = DIGITS.get(name, 2)
+    if "worst_group" not in cell or number(cell["worst_value"], digits) == number(cell["value"], digits):
+        return ""
+    return f"{cell['worst_group']}: {number(cell['worst_value'], digits)}"
 
 
 def html_tables(metrics: dict[str, Any]) -> str:
