@@ -1,6 +1,7 @@
 """The evaluation reacts as it must, on rendered heads whose truth is known."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ def seen_as(parameters):
     model, camera = OpenHead.load(), Camera.for_photo(SIZE, SIZE)
     points = camera.project(model.landmarks(model.vertices(parameters), "mediapipe")[0])[:, :2].numpy()
     frame = Frame(0, 0, SIZE, SIZE)
-    matte = Matte(*np.zeros((2, SIZE, SIZE), np.float32))
+    matte = Matte(*np.zeros((len(fields(Matte)), SIZE, SIZE), np.float32))
     photo = Photo(np.zeros((SIZE, SIZE, 3), np.uint8))
     face = TrackedFace(photo, 0, (0, 0, 1, 1), 1.0, points, parameters, camera, frame, matte, 0.0)
     pose = parameters.head[0].double().numpy()

@@ -117,9 +117,9 @@ FIGURES = (
     Figure("background SSIM", "preservation", ("background_ssim",), "mean", "higher", "0..1", digits=3),
     Figure("background LPIPS", "preservation", ("background_lpips",), "mean", "lower", "VGG", digits=3),
     Figure("background shift", "preservation", ("background_shift",), "mean", "lower", "CIEDE2000 of the mean"),
-    Figure("clothes PSNR", "preservation", ("body_psnr",), "median", "higher", "dB; not where light moves", digits=1),
-    Figure("clothes SSIM", "preservation", ("body_ssim",), "mean", "higher", "0..1", digits=3),
-    Figure("clothes shift", "preservation", ("body_shift",), "mean", "lower", "CIEDE2000 of the mean"),
+    Figure("clothes PSNR", "preservation", ("clothes_psnr",), "median", "higher", "dB; not for light", digits=1),
+    Figure("clothes SSIM", "preservation", ("clothes_ssim",), "mean", "higher", "0..1", digits=3),
+    Figure("clothes shift", "preservation", ("clothes_shift",), "mean", "lower", "CIEDE2000 of the mean"),
     Figure("hair PSNR", "preservation", ("hair_psnr",), "median", "higher", "dB; where head and light stay", digits=1),
     Figure("hair SSIM", "preservation", ("hair_ssim",), "mean", "higher", "0..1", digits=3),
     Figure(

@@ -26,7 +26,7 @@ ALIGNED = 256  # side in pixels of the aligned faces that are held against a tru
 # Region: the kinds of edit that may change it.
 CONCERNED_BY: dict[str, set[str]] = {
     "background": set(),
-    "body": {"light", "self", "cross"},
+    "clothes": {"light", "self", "cross"},
     "hair": {"light", "pose", "self", "cross"},
 }
 

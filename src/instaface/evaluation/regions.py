@@ -11,7 +11,6 @@ from instaface.track import Frame, TrackedFace
 
 VIEW_SIZE = 512  # longer side; larger frames are shrunk, so that figures of photos of all sizes compare
 MARGIN = 0.01  # of the view, kept away from soft edges
-CHIN, EYES = 152, (33, 263)
 # Brows, eyes, nose and mouth: what stays clear of the silhouette when the head turns.
 MIDDLE = (70, 105, 334, 300, 263, 291, 17, 61, 33)
 
@@ -42,14 +41,14 @@ class Seen:
     Attributes:
         person: (H, W) float32 0..1.
         hair: (H, W) float32 0..1.
+        clothes: (H, W) float32 0..1.
         face: (H, W) bool, hull of brows, eyes, nose and mouth.
-        below: (H, W) bool, below the chin and clear of the neck: shoulders and chest.
     """
 
     person: NDArray[np.float32]
     hair: NDArray[np.float32]
+    clothes: NDArray[np.float32]
     face: Mask
-    below: Mask
 
 
 def seen(face: TrackedFace, frame: Frame) -> Seen:
@@ -61,15 +60,11 @@ def seen(face: TrackedFace, frame: Frame) -> Seen:
     landmarks = (face.landmarks - (frame.x, frame.y)) * scale
     hull = np.zeros((size[1], size[0]), np.uint8)
     cv2.fillConvexPoly(hull, cv2.convexHull(landmarks[list(MIDDLE)].astype(np.float32)).astype(np.int32), (1.0,))
-    chin, eyes = landmarks[CHIN, 1], landmarks[list(EYES), 1].mean()
-    rows, columns = np.arange(size[1])[:, None] + 0.5, np.arange(size[0])[None] + 0.5
-    beside = np.abs(columns - landmarks[CHIN, 0]) > 0.55 * np.ptp(landmarks[:, 0])
-    below = (rows > chin) & (beside | (rows > chin + 0.35 * abs(chin - eyes)))
-    person, hair = (
+    person, hair, clothes = (
         cv2.resize(_moved(mask, face.frame, frame), size, interpolation=cv2.INTER_AREA).astype(np.float32)
-        for mask in (face.matte.person, face.matte.hair)
+        for mask in (face.matte.person, face.matte.hair, face.matte.clothes)
     )
-    return Seen(person, hair, hull.astype(bool), below)
+    return Seen(person, hair, clothes, hull.astype(bool))
 
 
 def _moved(mask: NDArray[np.float32], own: Frame, frame: Frame) -> NDArray[np.float32]:
@@ -84,10 +79,9 @@ def background(source: Seen, edit: Seen) -> Mask:
     return _shrunk((source.person < 0.02) & (edit.person < 0.02))
 
 
-def body(source: Seen, edit: Seen) -> Mask:
-    """Clothes, and what is worn on them: person below the chin that is not hair, before and after."""
-    parts = [(one.person > 0.98) & (one.hair < 0.02) & one.below for one in (source, edit)]
-    return _shrunk(parts[0] & parts[1])
+def clothes(source: Seen, edit: Seen) -> Mask:
+    """What is clothes before and after."""
+    return _shrunk((source.clothes > 0.9) & (edit.clothes > 0.9))
 
 
 def hair(source: Seen, edit: Seen) -> Mask:
