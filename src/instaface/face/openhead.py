@@ -73,6 +73,10 @@ class OpenHead(MorphableModel):
         identity: (I, V, 3) float32 principal components per standard deviation.
         expression: (52, V, 3) float32 offsets of the ARKit blendshapes at weight 1. ``tongueOut`` is not in the source:
             its offsets pull the tongue's front forwards.
+        regions: besides ``skin``: ``face``, ``forehead``, ``brows``, ``eyelids``, ``nose``, ``cheek_*``, ``lips``,
+            ``lip_upper``, ``lip_lower``, ``chin``, ``jaw``, ``ears``, ``scalp``, ``neck``, ``shoulders``; ``eyes``,
+            ``eyeball_*``, ``iris_*``, ``eye_sockets``, ``mouth``, ``teeth``, ``gums``, ``tongue``; also ``brow_*`` and
+            ``ear_*``, with ``left`` and ``right`` for the subject's sides. They overlap.
         neck_joint: (3,) float32, the same for all identities.
         eye_centre: (2, 3) float32 of the mean face, left and right; ``eye_centre_identity`` (I, 2, 3) moves them.
         closing: (2,) float32 and ``closing_identity`` (I, 2): weight of the eyeBlink offsets that closes the left and
