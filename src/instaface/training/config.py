@@ -116,10 +116,37 @@ class PersonalizeConfig(DiffusionStageConfig):
     prior_weight: float = Field(0.5, ge=0)
 
 
+class DataConfig(Options):
+    """Pairs of photos and conditions, made while training.
+
+    Attributes:
+        pairs: kind of pair to its share, up to a factor.
+        turn: random edits turn the head by up to so many degrees to either side.
+        nod: the same up and down.
+        tilt: the same in the picture's plane.
+        expression: share of them that change the expression too.
+        balance_by: label whose groups are balanced.
+        balance: 1 draws each photo equally often, 0 each group.
+    """
+
+    pairs: dict[Literal["reconstruction", "there_and_back", "holes"], float] = {
+        "reconstruction": 1,
+        "there_and_back": 3,
+        "holes": 1,
+    }
+    turn: float = Field(default=35, ge=0)
+    nod: float = Field(default=18, ge=0)
+    tilt: float = Field(default=12, ge=0)
+    expression: float = Field(default=0.4, ge=0, le=1)
+    balance_by: str = "group"
+    balance: float = Field(default=0.5, ge=0, le=1)
+
+
 class TrainingConfig(Options):
-    """One file: the model, and how each stage trains it."""
+    """One file: the model, its data, and how each stage trains it."""
 
     model: ModelConfig
+    data: DataConfig = DataConfig()
     autoencoder: AutoencoderStageConfig | None = None
     stage1: DiffusionStageConfig | None = None
     stage2: DiffusionStageConfig | None = None

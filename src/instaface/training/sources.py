@@ -7,7 +7,8 @@ from pathlib import Path
 from instaface.errors import InstaFaceError
 from instaface.training.config import StageName, TrainingConfig
 from instaface.training.draws import Source
-from instaface.training.pictures import PictureCrops, picture_files
+from instaface.training.pictures import VALIDATION_EVERY, PictureCrops, picture_files
+from instaface.training.shards import Shards
 
 
 def sources(stage: StageName, config: TrainingConfig, data: Path) -> tuple[Source, Source]:
@@ -27,4 +28,19 @@ def sources(stage: StageName, config: TrainingConfig, data: Path) -> tuple[Sourc
         options = config.autoencoder
         photos = PictureCrops(picture_files(data, validation=False), options.crop, options.synthetic)
         return photos, PictureCrops(picture_files(data, validation=True), None)
-    raise InstaFaceError(f"data {data}: no dataset in it; make one with instaface prepare")
+    from instaface.training.pairs import Pairs
+
+    shards = Shards(data)
+    if len(shards) <= VALIDATION_EVERY:
+        raise InstaFaceError(
+            f"data {data}: {len(shards)} faces are too few, at least {VALIDATION_EVERY + 1} are needed"
+        )
+    numbers = range(len(shards))
+    validation = [n for n in numbers if n % VALIDATION_EVERY == 0]
+    training = [n for n in numbers if n % VALIDATION_EVERY]
+    edits_only = config.data.model_copy(update={"pairs": {"there_and_back": 1.0}})
+    size, recogniser = config.model.size, config.model.recogniser
+    return (
+        Pairs(shards, training, config.data, size, recogniser),
+        Pairs(shards, validation, edits_only, size, recogniser),
+    )

@@ -71,7 +71,8 @@ class DiffusionStage(nn.Module):
     the cross-attention layers.
 
     Batch: ``photo`` (B, 3, S, S), ``maps`` name to (B, 3, S, S), ``source`` (B, 3, S, S), ``face`` (B, F),
-    ``draw`` (B,), and where there are such, ``weight`` (B, 1, S, S) of the error at each place.
+    ``draw`` (B,), and where there are such, ``given`` name to (B,), 0 where a sample has no such map, and ``weight``
+    (B, 1, S, S) of the error at each place.
     """
 
     def __init__(self, networks: Networks, options: DiffusionStageConfig, with_face: bool) -> None:
@@ -110,6 +111,8 @@ class DiffusionStage(nn.Module):
         timesteps = torch.stack([torch.randint(low, high + 1, (), generator=g) for g in draws]).to(latents.device)
         noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in draws]).to(latents)
         present = present * torch.stack([self._kept_maps(present.shape[1], g) for g in draws]).to(present)
+        if "given" in batch:
+            present = present * torch.stack([batch["given"][name] for name in n["fusion_controller"].maps], 1)
         keep = torch.stack([torch.rand((), generator=g) >= self.options.drop_identity for g in draws]).to(latents)
 
         noisy = self.scheduler.add_noise(latents, noise, timesteps)  # (B, C, h, w)

@@ -1,0 +1,160 @@
+"""From photos to a dataset: track, align, track again, embed, pack."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from instaface.errors import InstaFaceError
+from instaface.photo import Photo, read_photo
+from instaface.recognise import load_recogniser
+from instaface.track import TrackedFace, track
+from instaface.training.align import crop_ffhq
+from instaface.training.pictures import SUFFIXES
+from instaface.training.shards import Prepared, pack, write_index, write_shard
+
+MAX_OUTSIDE = 0.2  # share of the aligned picture that may lie outside of the photo
+MIN_FACE = 0.25  # sides of the face's box over that of the aligned picture, below which it is too small to learn from
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A photo that is not in the dataset, and why."""
+
+    path: Path
+    reason: str
+
+
+def prepare_photo(
+    path: Path, size: int, recognisers: Sequence[str], labels: Mapping[str, str] | None = None
+) -> list[tuple[str, dict[str, bytes]]] | LeftOut:
+    """One photo's faces as files; a pure function of the photo, so that any engine can map it.
+
+    Args:
+        path: a photo.
+        size: side of the aligned pictures.
+        recognisers: whose embeddings are stored.
+        labels: what is known of the photo.
+
+    Returns:
+        (key, files by suffix) of each face, or the reason why there is none.
+    """
+    try:
+        photo = read_photo(path)
+        found = [_prepare_face(face, path.stem, size, recognisers, labels or {}) for face in track(photo)]
+    except InstaFaceError as error:
+        return LeftOut(path, str(error))
+    faces = [face for face in found if isinstance(face, Prepared)]
+    if faces:
+        return [(face.key, pack(face)) for face in faces]
+    return LeftOut(path, str(found[0]) if found else "no face found")
+
+
+def _prepare_face(
+    face: TrackedFace, stem: str, size: int, recognisers: Sequence[str], labels: Mapping[str, str]
+) -> Prepared | str:
+    """A face, aligned and tracked anew in the aligned picture; or why it cannot be used."""
+    index = face.index
+    shape = face.landmarks.max(0) - face.landmarks.min(0)
+    if max(shape) < MIN_FACE * size / 2:
+        return f"face {index} is too small: {max(shape):.0f} pixels, needed are {MIN_FACE * size / 2:.0f}"
+    pixels, outside = crop_ffhq(face.photo.pixels, face.landmarks, size)
+    if outside > MAX_OUTSIDE:
+        return f"face {index} is too close to the border: {outside:.0%} of its crop lies outside"
+    again = track(Photo(pixels), faces=1)
+    if not again:
+        return f"face {index} is not found any more in its crop"
+    embeddings = {name: load_recogniser(name).embed_face(pixels, again[0].landmarks) for name in recognisers}
+    key = stem.replace(".", "-") + (f"-{index}" if index else "")
+    return Prepared(key, again[0], embeddings, dict(labels))
+
+
+def prepare(
+    photos: Path,
+    output: Path,
+    size: int = 512,
+    recognisers: Sequence[str] = ("dlib",),
+    labels: Path | None = None,
+    shard_size: int = 500,
+    jobs: int = 0,
+) -> int:
+    """Prepares a folder of photos, in parallel; a run that was stopped goes on with the shards that are missing.
+
+    Args:
+        photos: folder of photos; in subfolders too.
+        output: folder of the dataset.
+        size: side of the aligned pictures.
+        recognisers: whose embeddings are stored.
+        labels: CSV with a column ``file`` and any others, which are stored with the faces.
+        shard_size: photos in one shard.
+        jobs: processes, 0 for all cores.
+
+    Returns:
+        Number of faces in the dataset.
+
+    Raises:
+        InstaFaceError: no photos, or a folder that cannot be used.
+    """
+    if not photos.is_dir():
+        raise InstaFaceError(f"{photos}: no such folder")
+    files = sorted(path for path in photos.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise InstaFaceError(f"{photos}: no photo in it ({', '.join(SUFFIXES)})")
+    output.mkdir(parents=True, exist_ok=True)
+    known = _labels(labels)
+    chunks = [files[k : k + shard_size] for k in range(0, len(files), shard_size)]
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with (
+        ProcessPoolExecutor(jobs or os.cpu_count() or 1, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as progress,
+    ):
+        task = progress.add_task("", total=len(files), note="")
+        for number, chunk in enumerate(chunks):
+            shard = output / f"{number:05}.tar"
+            if not shard.exists():
+                left_out: list[LeftOut] = []
+                for_shard = _faces(pool, chunk, size, recognisers, known, left_out, lambda: progress.advance(task))
+                write_shard(shard, for_shard)
+                reasons = "".join(f"{item.path}\t{item.reason}\n" for item in left_out)
+                shard.with_suffix(".left_out.tsv").write_text(reasons, encoding="utf-8")
+            progress.update(task, completed=min((number + 1) * shard_size, len(files)), note=shard.name)
+    return write_index(output)
+
+
+def _faces(
+    pool: Executor,
+    files: Sequence[Path],
+    size: int,
+    recognisers: Sequence[str],
+    known: Mapping[str, Mapping[str, str]],
+    left_out: list[LeftOut],
+    advance: Callable[[], None],
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    function = partial(prepare_photo, size=size, recognisers=tuple(recognisers))
+    futures = [pool.submit(function, path, labels=known.get(path.name)) for path in files]
+    for future in futures:
+        result = future.result()
+        advance()
+        if isinstance(result, LeftOut):
+            left_out.append(result)
+        else:
+            yield from result
+
+
+def _labels(path: Path | None) -> dict[str, dict[str, str]]:
+    if path is None:
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or "file" not in rows[0]:
+        raise InstaFaceError(f"labels {path}: a column named file is needed")
+    return {row.pop("file"): row for row in rows}

@@ -1,0 +1,140 @@
+"""From photos to shards to training pairs."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from instaface.edit import Edit
+from instaface.errors import InstaFaceError
+from instaface.face import OpenHead
+from instaface.training.align import crop_ffhq, ffhq_quad
+from instaface.training.config import DataConfig
+from instaface.training.pairs import KNOWN, Pairs, augment, holes, random_edit, there_and_back
+from instaface.training.prepare import LeftOut, prepare, prepare_photo
+from instaface.training.shards import Shards
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """The astronaut, a wall, and something that is no photo."""
+    folder = tmp_path_factory.mktemp("photos")
+    Image.fromarray(data.astronaut()).save(folder / "astronaut.png")
+    Image.new("RGB", (300, 300), (90, 120, 90)).save(folder / "wall.png")
+    (folder / "zero.jpg").write_bytes(b"")
+    (folder / "labels.csv").write_text("file,group\nastronaut.png,nasa\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dataset")
+    assert prepare(photos, folder, size=256, labels=photos / "labels.csv", shard_size=2, jobs=1) == 1
+    return folder
+
+
+def test_what_is_left_out_is_named_with_its_reason_and_a_second_run_does_nothing_again(photos, dataset):
+    reasons = "".join(path.read_text() for path in sorted(dataset.glob("*.tsv"))).splitlines()
+    assert len(reasons) == 2 and "wall.png\tno face found" in reasons[0] and "zero.jpg" in reasons[1]
+    before = {path: path.stat().st_mtime_ns for path in dataset.glob("*.tar")}
+    assert len(before) == 2
+    assert prepare(photos, dataset, size=256, shard_size=2, jobs=1) == 1
+    assert before == {path: path.stat().st_mtime_ns for path in dataset.glob("*.tar")}
+
+
+def test_a_face_comes_back_from_its_shard(photos, dataset):
+    prepared = Shards(dataset)[0]
+    assert prepared.key == "astronaut" and prepared.labels == {"group": "nasa"}
+    face = prepared.face
+    assert face.photo.pixels.shape == (256, 256, 3) and face.landmarks.shape == (478, 2)
+    assert face.matte.person.shape == (face.frame.height, face.frame.width) and face.matte.hair.max() > 0.5
+    assert np.linalg.norm(prepared.embeddings["dlib"]) == pytest.approx(1, abs=1e-5)
+    eyes = face.landmarks[[33, 133]].mean(0), face.landmarks[[362, 263]].mean(0)
+    assert abs(eyes[0][1] - eyes[1][1]) < 4 and 90 < (eyes[0][0] + eyes[1][0]) / 2 < 166
+
+
+def test_one_photo_is_a_pure_function(photos):
+    one, again = (prepare_photo(photos / "astronaut.png", 256, ("dlib",)) for _ in range(2))
+    assert not isinstance(one, LeftOut) and one == again
+
+
+def test_the_ffhq_crop_is_upright_and_centred():
+    landmarks = np.zeros((478, 2))
+    turn = np.array([[0.8, 0.6], [-0.6, 0.8]])  # tilted by 37 degrees
+    for places, at in (([33, 133], (-30, 0)), ([362, 263], (30, 0)), ([61, 291], (0, 66))):
+        landmarks[places] = np.array(at) @ turn + 300
+    quad = ffhq_quad(landmarks)
+    across, down = quad[2] - quad[1], quad[1] - quad[0]
+    assert np.hypot(*across) == pytest.approx(np.hypot(*down)) and across @ down == pytest.approx(0, abs=1e-6)
+    assert across / np.hypot(*across) == pytest.approx(np.array([0.8, 0.6]), abs=1e-6)
+    # 4 x the distance of the eyes, or 3.6 x that from eyes to mouth, whichever is more.
+    assert np.hypot(*across) == pytest.approx(max(4 * 60, 3.6 * 66))
+    y, x = np.mgrid[:600, :600]
+    picture = np.stack([x / 3, y / 3, x * 0], -1).astype(np.uint8)
+    crop, outside = crop_ffhq(picture, landmarks, 128)
+    center = np.array(300 + 0.1 * np.array((0, 66)) @ turn)
+    assert crop[63:65, 63:65, :2].mean((0, 1)) * 3 == pytest.approx(center, abs=3)
+    assert outside < 0.01
+
+
+def test_there_and_back_gives_the_real_photo_as_target_and_a_real_edits_holes(dataset):
+    model, face = OpenHead.load(), Shards(dataset)[0].face
+    pair = there_and_back(face, Edit(turn=25), model)
+    assert pair.target is face
+    for value in (pair.drawn.coverage, pair.drawn.mask):
+        assert value.min() >= 0 and value.max() <= 1
+    unseen = pair.drawn.coverage < KNOWN
+    assert 0.01 < unseen.mean() < 0.6
+    assert (pair.drawn.appearance[unseen] == 127).all()
+    frame = pair.drawn_face.frame
+    photo = face.photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width].astype(int)
+    error = np.abs(pair.drawn.pixels - photo).mean(-1)
+    assert error[~unseen].mean() < error[unseen].mean()
+    assert error[~unseen].mean() > 0.5  # the fit is another one: it does not come back as it was
+
+    sharp = holes(face, Edit(turn=25), model)
+    kept = sharp.drawn.coverage >= KNOWN
+    assert np.array_equal(sharp.drawn.appearance[kept], photo[kept]) and (sharp.drawn.appearance[~kept] == 127).all()
+
+
+@pytest.mark.parametrize("kind", ["reconstruction", "there_and_back"])
+def test_samples_are_what_the_stages_take(dataset, kind):
+    pairs = Pairs(Shards(dataset), [0], DataConfig(pairs={kind: 1}), 64, "dlib")
+    one, again = (pairs.sample(0, np.random.default_rng(3)) for _ in range(2))
+    for name in ("photo", "source", "draft"):
+        assert one[name].shape == (3, 64, 64) and one[name].abs().max() <= 1.001
+        assert torch.equal(one[name], again[name])
+    assert one["coverage"].shape == (1, 64, 64) and one["face"].shape == (128,)
+    assert {name: float(value) for name, value in one["given"].items()} == {
+        "normals": 1, "albedo": 1, "rendering": 1,
+        "appearance": kind == "there_and_back", "coverage": kind == "there_and_back",
+    }  # fmt: skip
+    assert not torch.equal(one["source"], one["photo"])
+
+
+def test_groups_are_balanced_by_the_power_asked_for(dataset):
+    shards = Shards(dataset)
+    shards.rows = [{"labels": {"group": "a"}}] * 9 + [{"labels": {"group": "b"}}]
+    for balance, share in ((1.0, 0.1), (0.0, 0.5), (0.5, 0.25)):
+        weights = Pairs(shards, list(range(10)), DataConfig(balance=balance), 64, "dlib").weights
+        assert weights[9] / weights.sum() == pytest.approx(share)
+
+
+def test_random_edits_stay_in_their_range_and_augmented_pictures_in_theirs():
+    random, options = np.random.default_rng(0), DataConfig(turn=20, expression=1.0)
+    edits = [random_edit(random, options) for _ in range(50)]
+    assert max(abs(edit.turn) for edit in edits) <= 20 < 3 * max(abs(edit.turn) for edit in edits)
+    assert all(edit.expression for edit in edits)
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    other = augment(picture, random)
+    assert other.shape == picture.shape and other.abs().max() <= 1 and not torch.equal(other, picture)
+
+
+def test_a_folder_without_a_dataset_is_named(tmp_path):
+    with pytest.raises(InstaFaceError, match="instaface prepare"):
+        Shards(tmp_path)
+    with pytest.raises(InstaFaceError, match="no such folder"):
+        prepare(tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(InstaFaceError, match="no photo in it"):
+        prepare(tmp_path, tmp_path / "out")
