@@ -100,7 +100,7 @@ def test_a_face_driven_by_itself_does_not_change(editor, face):
 
 
 def test_unknown_renderers_and_faces_are_refused(editor, face):
-    with pytest.raises(InstaFaceError, match="unknown name 'magic', allowed are geometric"):
+    with pytest.raises(InstaFaceError, match="unknown name 'magic', allowed are geometric, diffusion"):
         editor.edit(face, Edit(yaw=3), renderer="magic")
     with pytest.raises(InstaFaceError, match="no face found"):
         choose([], "largest")

@@ -12,13 +12,16 @@ import torch
 from diffusers import DDIMScheduler
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import default_collate
 
+from instaface.diffusion.config import Networks
 from instaface.diffusion.pipeline import InstaFacePipeline
 from instaface.errors import InstaFaceError
 from instaface.training.config import dump_config, load_config
 from instaface.training.draws import DrawBatches, Draws, fixed_batch
 from instaface.training.loop import load_networks, make_stage, train
 from instaface.training.losses import clean_of, laplacian, min_snr_weights, psnr, target_of
+from instaface.training.personalize import fit_adapter
 from instaface.training.pictures import PictureCrops, map_like, picture_files
 from tiny_training import Astronaut, tiny_training
 
@@ -247,3 +250,45 @@ def test_a_dry_run_shows_the_options_and_leaves_nothing(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "steps: 7" in shown and "parameters learn" in shown
     assert not (tmp_path / "run").exists()
+
+
+class Stranger(Astronaut):
+    """Somebody whom the model has not seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.crops = [crop.flip(2).roll(1, 0) for crop in self.crops]
+
+
+def test_personalisation_learns_one_person_and_can_be_put_on_and_taken_off(pretrained, tmp_path):
+    config = tiny_training(EVERYTHING, steps=60, batch=4, micro_batch=4, schedule="constant", learning_rate=1e-2)
+    samples = [Stranger().sample(k, np.random.default_rng(k)) for k in (0, 0, 1)]
+    file = fit_adapter(
+        samples, tmp_path / "me.safetensors", load_networks(config.model, pretrained / "model"), config.personalize
+    )
+    pipeline = InstaFacePipeline.from_pretrained(pretrained / "model")
+    pipeline.set_progress_bar_config(disable=True)
+    batch = default_collate(samples)
+
+    def loss() -> float:
+        stage = make_stage(Networks(**pipeline.components), "2", config.stage("2"))
+        draws = torch.arange(3)
+        return float(np.mean([stage.validate({**batch, "draw": draws + 3 * k})["loss"] for k in range(20)]))
+
+    def prior() -> torch.Tensor:
+        g = torch.Generator().manual_seed(0)
+        noisy, tokens = torch.randn(1, 4, 8, 8, generator=g), pipeline.identity_preserver(torch.zeros(1, 4, 16))
+        return pipeline.unet(noisy, torch.tensor(500), tokens).sample
+
+    before, picture = loss(), prior()
+    pipeline.load_lora_weights(file, adapter_name="me")
+    personal = loss()
+    print("personalised", before, personal, (prior() - picture).square().mean() / picture.square().mean())
+    assert personal < 0.8 * before
+    assert 0 < (prior() - picture).square().mean() < 0.5 * picture.square().mean()
+    pipeline.set_adapters(["me"], [0.5])
+    assert personal < loss() < before
+    pipeline.unload_lora_weights()
+    assert loss() == pytest.approx(before, rel=1e-5)
+    with pytest.raises(ValueError, match="no LoRA"):
+        pipeline.load_lora_weights({"text_encoder.q.lora_A.weight": torch.zeros(1)})

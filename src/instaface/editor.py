@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft import Scene, draft, take_apart
+from instaface.draft import Draft, Scene, draft, take_apart
 from instaface.edit import DRIVEN, Edit
 from instaface.edit.apply import apply, sequence
 from instaface.edit.drive import drive
@@ -27,7 +27,7 @@ from instaface.track.models import face_model as load_face_model
 if TYPE_CHECKING:
     from PIL import Image
 
-RENDERERS = ("geometric",)
+RENDERERS = ("geometric", "diffusion")
 
 INSIDE_MOUTH = ("teeth", "gums", "tongue", "mouth")
 FADE = 0.1  # of the frame's shorter side: where the frame ends inside the photo, an edit fades out over it
@@ -79,13 +79,19 @@ class Editor:
     A face is taken apart once and then edited any number of times: edits of one face after another are quick.
     """
 
-    def __init__(self, face_model: str = FACE_MODELS[0]) -> None:
+    def __init__(self, face_model: str = FACE_MODELS[0], model: str | None = None, personal: str | None = None) -> None:
         """With the face model that ships, or ``"flame"`` with DECA from files that the user adds.
+
+        Args:
+            face_model: "openhead" or "flame".
+            model: folder or hub id of the diffusion renderer's model.
+            personal: LoRA file for it, of one person.
 
         Raises:
             InstaFaceError: an unknown face model, or its files were not added.
         """
         self.model, self._track = load_face_model(face_model)
+        self._diffusion = (model, personal)
         self._scene: tuple[TrackedFace, Scene] | None = None
 
     def track(self, photo: str | Path | bytes | Image.Image | NDArray[Any] | Photo) -> list[TrackedFace]:
@@ -122,7 +128,7 @@ class Editor:
             edit: what to change, or the finished parameters.
             driver: another face, some of whose parameters are taken before the edit is applied.
             drive_what: what is taken: any of "pose", "expression", "light", "gaze".
-            renderer: "geometric".
+            renderer: "geometric", or "diffusion" to have a diffusion model correct what that draws.
             seed: of the renderer's random numbers.
 
         Raises:
@@ -139,8 +145,12 @@ class Editor:
         clock.lap("take apart")
         drawn = draft(face, parameters, self.model, scene)
         clock.lap("draft")
+        corrected = drawn.pixels
+        if renderer == "diffusion":
+            corrected = self._diffuse(face, drawn, parameters, seed)
+            clock.lap("diffusion")
         fade = FADE * min(face.frame.width, face.frame.height)
-        pixels = composite(face.photo.pixels, drawn.pixels, drawn.mask, face.frame.x, face.frame.y, fade)
+        pixels = composite(face.photo.pixels, corrected, drawn.mask, face.frame.x, face.frame.y, fade)
         clock.lap("composite")
         return EditResult(
             image=EditedPhoto(pixels, face.photo, alpha=self._alpha(face, parameters, fade)),
@@ -199,6 +209,15 @@ class Editor:
         pixels = np.where(inside[..., None], np.uint8(255), drawn.pixels)
         mask = np.where(inside, np.float32(1), drawn.mask)
         return composite(opacity.pixels, pixels, mask, face.frame.x, face.frame.y, fade)[..., 0]
+
+    def _diffuse(self, face: TrackedFace, drawn: Draft, edited: FaceParameters, seed: int) -> NDArray[np.uint8]:
+        """The draft as the diffusion model corrects it."""
+        from instaface.diffusion.renderer import load_pipeline, render
+
+        model, personal = self._diffusion
+        if model is None:
+            raise InstaFaceError("renderer: diffusion needs a model: name its folder or hub id with --model")
+        return render(load_pipeline(model, personal), face, drawn, edited, self.model, seed)
 
     def _unedited(self, face: TrackedFace, renderer: str, seed: int, timings: dict[str, float]) -> EditResult:
         """The input itself: nothing is rendered, nothing is touched."""

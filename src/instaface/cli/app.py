@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from instaface import __version__
-from instaface.cli import evaluating
+from instaface.cli import evaluating, training
 from instaface.cli.assets import app as assets
 from instaface.edit import DRIVEN, EXPRESSIONS, LIGHTS, Edit, parse_driven, sweep
 from instaface.errors import InstaFaceError
@@ -49,7 +49,21 @@ FaceModel = Annotated[
         "[b]instaface assets add[/b].",
     ),
 ]
-Renderer = Annotated[str, typer.Option(help="[b]geometric[/b]: the photo's own pixels, carried through a 3D model.")]
+Renderer = Annotated[
+    str,
+    typer.Option(
+        help="[b]geometric[/b]: the photo's own pixels, carried through a 3D model. "
+        "[b]diffusion[/b]: the same, corrected by a diffusion model."
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(metavar="PATH_OR_HUB_ID", help="Model of the diffusion renderer.", show_default=False),
+]
+Personal = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="What [b]instaface personalize[/b] learned.", show_default=False),
+]
 Seed = Annotated[int, typer.Option(help="Seed of the renderer's random numbers.", min=0)]
 EditFile = Annotated[
     Path | None,
@@ -122,6 +136,8 @@ def edit(
     face: Face = "largest",
     face_model: FaceModel = FaceModels.openhead,
     renderer: Renderer = "geometric",
+    model: Model = None,
+    personal: Personal = None,
     seed: Seed = 0,
     maps: Annotated[
         Path | None,
@@ -161,7 +177,7 @@ def edit(
 
     from instaface.cli import editing
 
-    job = editing.Job(asked, drive, drive_what, face, face_model.value, renderer, seed, maps)
+    job = editing.Job(asked, drive, drive_what, face, face_model.value, renderer, seed, maps, model, personal)
     editing.run(job, photos, output, sheet, report)
 
 
@@ -248,6 +264,8 @@ def demo(
 
 app.command(no_args_is_help=True)(evaluating.evaluate)
 app.command(no_args_is_help=True)(evaluating.sheet)
+for _command in (training.prepare, training.init, training.train, training.personalize):
+    app.command(no_args_is_help=True, rich_help_panel="Training")(_command)
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -27,12 +27,12 @@ def working(what: str) -> Iterator[None]:
 
 
 @cache
-def editor(face_model: str) -> Editor:
+def editor(face_model: str, model: str | None = None, personal: str | None = None) -> Editor:
     """The editor of this process; loading it takes a moment."""
     with working("Loading the face model"):
         from instaface.editor import Editor
 
-        return Editor(face_model)
+        return Editor(face_model, model, personal)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from instaface.errors import InstaFaceError
 from instaface.photo import FORMATS, READABLE_SUFFIXES, atomic_write, check_output
 
 if TYPE_CHECKING:
-    from instaface.editor import EditResult
+    from instaface.editor import Editor, EditResult
     from instaface.photo import Photo
     from instaface.track import TrackedFace
 
@@ -37,6 +37,13 @@ class Job:
     renderer: str
     seed: int
     maps: Path | None
+    model: str | None = None
+    personal: str | None = None
+
+    @property
+    def editor(self) -> Editor:
+        """The editor that does it."""
+        return console.editor(self.face_model, self.model, self.personal)
 
 
 @dataclass
@@ -57,7 +64,7 @@ def run(job: Job, photos: list[Path], output: Path, sheet: Path | None, report: 
         check_output(sheet)
     driver = _driver(job)
     outcomes = []
-    with _progress(len(tasks), job.face_model) as advance:
+    with _progress(len(tasks), job) as advance:
         for source, target in tasks:
             advance(source)
             outcomes.append(_edit_one(job, source, target, driver, alone=len(tasks) == 1))
@@ -116,7 +123,7 @@ def _driver(job: Job) -> TrackedFace | None:
         return None
     from instaface.editor import choose
 
-    editor = console.editor(job.face_model)
+    editor = job.editor
     with console.about(job.drive), console.working(f"Looking at {job.drive.name}"):
         return choose(editor.track(job.drive), "largest")[0]
 
@@ -147,7 +154,7 @@ def _results(job: Job, source: Path, driver: TrackedFace | None) -> list[EditRes
     from instaface.photo import read_photo
 
     photo = read_photo(source)
-    editor = console.editor(job.face_model)
+    editor = job.editor
     with console.working("Finding the face"):
         faces = choose(editor.track(photo), job.face)
     with console.working("Editing"):
@@ -157,7 +164,7 @@ def _results(job: Job, source: Path, driver: TrackedFace | None) -> list[EditRes
 
 
 @contextmanager
-def _progress(total: int, face_model: str) -> Iterator[Any]:
+def _progress(total: int, job: Job) -> Iterator[Any]:
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     if total == 1:
@@ -170,7 +177,7 @@ def _progress(total: int, face_model: str) -> Iterator[Any]:
         TextColumn("{task.fields[name]}"),
     )
     with Progress(*columns, console=console.err, transient=True) as bar:
-        console.editor(face_model)
+        job.editor  # noqa: B018  (loaded before the clock of the first photo starts)
         task, done = bar.add_task("Editing", total=total, name=""), 0
 
         def advance(source: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands ``train`` and ``init``."""
+"""The commands ``prepare``, ``init``, ``train`` and ``personalize``."""
 
 from __future__ import annotations
 
@@ -72,6 +72,52 @@ def init(
     from instaface.training.init import init_model
 
     typer.echo(init_model(base, vision, face, output, config))
+
+
+def prepare(
+    photos: Annotated[Path, typer.Argument(help="A folder of photos.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DATASET", help="Folder of the dataset.")],
+    size: Annotated[int, typer.Option(help="Side of the aligned pictures in pixels.", min=64)] = 512,
+    recogniser: Annotated[list[str] | None, typer.Option(help="Whose embeddings to store; repeatable.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="A column [b]file[/b], and others such as [b]group[/b].")
+    ] = None,
+    shard_size: Annotated[int, typer.Option(help="Photos in one shard.", min=1)] = 500,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", help="Processes; 0 for all cores.", min=0)] = 0,
+) -> None:
+    """Make a dataset of photos: find, measure and align the faces.
+
+    A run that was stopped goes on where it was. What is left out is listed with the reason beside each shard.
+
+    [b]Example[/b]
+
+    instaface prepare photos/ -o dataset/ --labels photos.csv
+    """
+    from instaface.training.prepare import prepare as run
+
+    count = run(photos, output, size, recogniser or ["dlib"], labels, shard_size, jobs)
+    typer.echo(f"{count} faces in {output}")
+
+
+def personalize(
+    photo: Annotated[Path, typer.Argument(help="A photo of the person.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.safetensors", help="The adapter.")],
+    model: Annotated[str, typer.Option(metavar="PATH", help="The model that it is for.", show_default=False)],
+    config: Config,
+    steps: Annotated[int | None, typer.Option(help="Updates; by default the config's.", min=1)] = None,
+    face: Annotated[int, typer.Option(help="Which face of the photo, largest first.", min=0)] = 0,
+) -> None:
+    """Learn one person from one photo, as a small adapter (LoRA).
+
+    [b]Example[/b]
+
+    instaface personalize me.jpg -o me.safetensors --model models/mini --config configs/mini.yaml
+    """
+    from instaface.training.config import load_config
+    from instaface.training.personalize import personalize as run
+
+    changes = {} if steps is None else {"personalize.steps": steps}
+    typer.echo(run(photo, output, Path(model), load_config(config, changes), face))
 
 
 def _changes(options: list[str]) -> dict[str, object]:

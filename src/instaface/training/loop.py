@@ -124,7 +124,7 @@ def train(
         task = progress.add_task("training", total=options.steps, completed=state.step, note="")
         for batch in loader(Draws(source, options.seed, getattr(source, "weights", None)), batches, options.workers):
             with accelerator.accumulate(stage):
-                figures = stage(_to(batch, accelerator.device))
+                figures = stage(to_device(batch, accelerator.device))
                 accelerator.backward(figures["loss"])
                 parts.append({name: value.detach() for name, value in figures.items()})
                 if accelerator.sync_gradients:
@@ -159,7 +159,7 @@ def train(
     # 5. Export the moving average
     ema.copy_to(learning)
     if stage_name == "autoencoder":
-        networks.vae.set_normalization(_to(fixed_batch(source, 64), accelerator.device)["photo"])
+        networks.vae.set_normalization(to_device(fixed_batch(source, 64), accelerator.device)["photo"])
     if accelerator.is_main_process:
         save_model(networks, config.model, output / "model")
     accelerator.end_training()
@@ -264,7 +264,7 @@ def _validate(
     """Figures on the validation samples, and the sheet of validation edits; both to TensorBoard."""
     module = accelerator.unwrap_model(stage)
     module.eval()
-    batch = _to(batch, accelerator.device)
+    batch = to_device(batch, accelerator.device)
     with accelerator.autocast():
         figures = module.validate(batch)
         pictures = draw_sheet(networks, model, batch, sheet) if sheet and accelerator.is_main_process else None
@@ -309,8 +309,8 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, TextColumn("{task.fields[note]}"), console=console, refresh_per_second=2)
 
 
-def _to(batch: Any, device: torch.device) -> Any:
+def to_device(batch: Any, device: torch.device) -> Any:
     """The tensors of nested dictionaries on a device."""
     if isinstance(batch, dict):
-        return {key: _to(value, device) for key, value in batch.items()}
+        return {key: to_device(value, device) for key, value in batch.items()}
     return batch.to(device, non_blocking=True)

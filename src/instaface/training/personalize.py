@@ -1,0 +1,157 @@
+"""Learning one person from one photo: a LoRA adapter for both U-Nets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from diffusers.optimization import get_scheduler
+from peft import LoraConfig, get_peft_model_state_dict
+from rich.console import Console
+from rich.progress import track as progress
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from instaface.diffusion.config import Networks
+from instaface.errors import InstaFaceError
+from instaface.photo import read_photo
+from instaface.recognise import load_recogniser
+from instaface.track import track
+from instaface.training.config import PersonalizeConfig, TrainingConfig
+from instaface.training.loop import load_networks, to_device
+from instaface.training.pairs import as_sample, random_edit, reconstruction, there_and_back
+from instaface.training.stages import Batch, DiffusionStage
+
+ADAPTED = ("unet", "guidance_network")
+# Attention and the residual blocks' convolutions: in a small U-Net most of what can be adapted is the latter.
+TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2"]
+SAMPLES = 12  # pairs made of the photo before training begins
+
+
+class PersonalStage(DiffusionStage):
+    """The second stage's loss on one person, plus what keeps the model as it was for everybody else.
+
+    Prior preservation (Ruiz et al. 2023, equation 2), with the model as it was as its own prior: without the
+    person's tokens the prediction shall stay what it was without the adapter.
+    """
+
+    options: PersonalizeConfig
+
+    def __init__(self, networks: Networks, options: PersonalizeConfig) -> None:
+        super().__init__(networks, options, with_face=True)
+        self.requires_grad_(False)
+        for name in ADAPTED:
+            config = LoraConfig(r=options.rank, lora_alpha=options.rank, target_modules=TARGETS)
+            self.networks[name].add_adapter(config)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        figures = super().forward(batch)
+        if not self.options.prior_weight:
+            return figures
+        prior = self._prior(batch)
+        return {**figures, "loss": figures["loss"] + self.options.prior_weight * prior, "prior": prior.detach()}
+
+    def _prior(self, batch: Batch) -> Tensor:
+        """Squared change of the prediction that the adapter makes where the tokens are dropped, at random noise."""
+        size = self.networks["unet"].config.sample_size
+        generator = torch.Generator().manual_seed(int(batch["draw"][0]))
+        count, channels = len(batch["photo"]), self.networks["unet"].config.in_channels
+        noisy = torch.randn(count, channels, size, size, generator=generator).to(batch["photo"])
+        timesteps = torch.randint(*self._range(), (count,), generator=generator).to(noisy.device)
+        tokens = self._tokens(batch, noisy.new_zeros(count))
+        fusion = self.networks["fusion_controller"]
+        maps = noisy.new_zeros(count, len(fusion.maps), *noisy.shape[1:])
+        conditional = fusion.fuse(maps, maps.new_zeros(maps.shape[:2]))
+        now = self._predict(noisy, timesteps, tokens, conditional)
+        for name in ADAPTED:
+            self.networks[name].disable_adapters()
+        with torch.no_grad():
+            before = self._predict(noisy, timesteps, tokens, conditional)
+        for name in ADAPTED:
+            self.networks[name].enable_adapters()
+        return (now - before).square().mean()
+
+    def _range(self) -> tuple[int, int]:
+        low, high = self.options.timesteps
+        return low, high + 1
+
+    def adapter(self) -> dict[str, Tensor]:
+        """The adapter's tensors, half precision, keys starting with the network's name."""
+        state: dict[str, Tensor] = {}
+        for name in ADAPTED:
+            for key, value in get_peft_model_state_dict(self.networks[name]).items():
+                state[f"{name}.{key}"] = value.half().contiguous()
+        return state
+
+
+def personalize(photo: Path, output: Path, model: Path, config: TrainingConfig, face: int = 0) -> Path:
+    """Learns a person from one photo and edits of it.
+
+    Args:
+        photo: the photo.
+        output: safetensors file to write.
+        model: a pipeline's folder.
+        config: with a section ``personalize``.
+        face: which of the photo's faces, largest first.
+
+    Returns:
+        ``output``.
+
+    Raises:
+        InstaFaceError: no such face, no such section, or weights that do not fit the config.
+    """
+    if config.personalize is None:
+        raise InstaFaceError("the config has no section 'personalize'")
+    samples = _samples(photo, face, config)
+    return fit_adapter(samples, output, load_networks(config.model, model), config.personalize)
+
+
+def fit_adapter(samples: list[dict[str, Any]], output: Path, networks: Networks, options: PersonalizeConfig) -> Path:
+    """Trains an adapter on samples of one person and writes it; see :func:`personalize`."""
+    accelerator = Accelerator(mixed_precision=options.mixed_precision)
+    torch.manual_seed(options.seed)
+    stage = PersonalStage(networks, options)
+    learning = [p for p in stage.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=options.learning_rate, weight_decay=options.weight_decay)
+    kind = "constant_with_warmup" if options.schedule == "constant" else "cosine"
+    schedule = get_scheduler(kind, optimizer, num_warmup_steps=options.warmup_steps, num_training_steps=options.steps)
+    stage, optimizer = accelerator.prepare(stage, optimizer)
+    batch = default_collate(samples)
+    for step in progress(range(options.steps), "Learning the person", console=Console(stderr=True)):
+        random = np.random.default_rng((options.seed, step))
+        chosen = torch.from_numpy(random.integers(0, len(samples), options.batch))
+        draws = torch.arange(step * options.batch, (step + 1) * options.batch)
+        figures = stage(to_device({**_pick(batch, chosen), "draw": draws}, accelerator.device))
+        accelerator.backward(figures["loss"])
+        accelerator.clip_grad_norm_(learning, options.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_file(accelerator.unwrap_model(stage).adapter(), output, {"format": "pt"})
+    return output
+
+
+def _samples(photo: Path, face: int, config: TrainingConfig) -> list[dict[str, Any]]:
+    """The photo as it is, and edits of it there and back."""
+    from instaface.face import OpenHead
+
+    found = track(read_photo(photo))
+    if face >= len(found):
+        raise InstaFaceError(f"{photo}: there is no face {face}, found were {len(found)}")
+    target, open_head = found[face], OpenHead.load()
+    recogniser, random = load_recogniser(config.model.recogniser), np.random.default_rng(0)
+    pairs = [reconstruction(target)]
+    pairs += [there_and_back(target, random_edit(random, config.data), open_head) or pairs[0] for _ in range(SAMPLES)]
+    return [as_sample(pair, open_head, config.model.size, recogniser, random) for pair in pairs]
+
+
+def _pick(batch: Any, numbers: Tensor) -> Any:
+    """Some samples of a batch."""
+    if isinstance(batch, dict):
+        return {key: _pick(value, numbers) for key, value in batch.items()}
+    return batch[numbers]
