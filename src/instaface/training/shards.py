@@ -44,7 +44,7 @@ class Prepared:
 
 
 def pack(prepared: Prepared) -> dict[str, bytes]:
-    """The files of one face: ``jpg``, ``npz`` (numbers), ``matte.png`` (person, hair) and ``json`` (labels)."""
+    """Files of one face: ``jpg``, ``npz`` (numbers), ``matte.png`` (person, hair, clothes), ``json`` (labels)."""
     face = prepared.face
     p = face.parameters
     numbers = {f"parameters.{name}": getattr(p, name).numpy() for name in p.__dataclass_fields__}
@@ -55,7 +55,7 @@ def pack(prepared: Prepared) -> dict[str, bytes]:
     numbers["quality"] = np.array([face.score, face.fit_error])
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **numbers)
-    matte = np.stack([face.matte.person, face.matte.hair, np.zeros_like(face.matte.hair)], -1)
+    matte = np.stack([face.matte.person, face.matte.hair, face.matte.clothes], -1)
     return {
         "jpg": _encode(".jpg", face.photo.pixels, cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY),
         "npz": buffer.getvalue(),
@@ -82,7 +82,7 @@ def unpack(key: str, files: dict[str, bytes]) -> Prepared:
         parameters=FaceParameters(**{name: torch.from_numpy(value) for name, value in group.items()}),
         camera=Camera(focal, (x, y), int(width), int(height)),
         frame=Frame(*(int(v) for v in numbers["frame"])),
-        matte=Matte(np.ascontiguousarray(matte[..., 0]), np.ascontiguousarray(matte[..., 1])),
+        matte=Matte(*(np.ascontiguousarray(matte[..., k]) for k in range(3))),
         fit_error=float(numbers["quality"][1]),
         model=notes["model"],
     )
