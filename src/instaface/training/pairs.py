@@ -145,11 +145,20 @@ class Pairs:
         options: kinds of pairs and their ranges.
         size: side of the network's pictures.
         recogniser: whose embeddings are the face tokens.
+        convention: how the maps are coded.
     """
 
-    def __init__(self, shards: Shards, numbers: list[int], options: DataConfig, size: int, recogniser: str) -> None:
+    def __init__(
+        self,
+        shards: Shards,
+        numbers: list[int],
+        options: DataConfig,
+        size: int,
+        recogniser: str,
+        convention: str = "instaface",
+    ) -> None:
         self.shards, self.numbers, self.options = shards, numbers, options
-        self.size, self.recogniser_name = size, recogniser
+        self.size, self.recogniser_name, self.convention = size, recogniser, convention
         self.model = OpenHead.load()
 
     def __len__(self) -> int:
@@ -174,20 +183,22 @@ class Pairs:
             pair = there_and_back(target, edit, self.model)
         elif kind == "holes":
             pair = holes(target, edit, self.model)
-        return as_sample(pair or reconstruction(target), self.model, self.size, self.recogniser, random)
-
-    @property
-    def recogniser(self) -> FaceRecogniser:
-        return load_recogniser(self.recogniser_name)
+        recogniser = load_recogniser(self.recogniser_name)
+        return as_sample(pair or reconstruction(target), self.model, self.size, recogniser, random, self.convention)
 
 
 def as_sample(
-    pair: Pair, model: MorphableModel, size: int, recogniser: FaceRecogniser, random: np.random.Generator
+    pair: Pair,
+    model: MorphableModel,
+    size: int,
+    recogniser: FaceRecogniser,
+    random: np.random.Generator,
+    convention: str = "instaface",
 ) -> dict[str, Any]:
     """A pair as tensors over a square canvas of ``size``; its source is an augmented copy of the carried face."""
     face = pair.drawn_face
     canvas = Canvas(*_square(face.frame, size))
-    given = conditions(face, pair.drawn, pair.parameters, model, canvas)
+    given = conditions(face, pair.drawn, pair.parameters, model, canvas, convention)
     frame = face.frame
     photo = pair.target.photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
     embedding = recogniser.embed_face(face.photo.pixels, face.landmarks)

@@ -147,7 +147,8 @@ def _samples(photo: Path, face: int, config: TrainingConfig) -> list[dict[str, A
     recogniser, random = load_recogniser(config.model.recogniser), np.random.default_rng(0)
     pairs = [reconstruction(target)]
     pairs += [there_and_back(target, random_edit(random, config.data), open_head) or pairs[0] for _ in range(SAMPLES)]
-    return [as_sample(pair, open_head, config.model.size, recogniser, random) for pair in pairs]
+    size, convention = config.model.size, config.model.convention
+    return [as_sample(pair, open_head, size, recogniser, random, convention) for pair in pairs]
 
 
 def _pick(batch: Any, numbers: Tensor) -> Any:

@@ -39,8 +39,5 @@ def sources(stage: StageName, config: TrainingConfig, data: Path) -> tuple[Sourc
     validation = [n for n in numbers if n % VALIDATION_EVERY == 0]
     training = [n for n in numbers if n % VALIDATION_EVERY]
     edits_only = config.data.model_copy(update={"pairs": {"there_and_back": 1.0}})
-    size, recogniser = config.model.size, config.model.recogniser
-    return (
-        Pairs(shards, training, config.data, size, recogniser),
-        Pairs(shards, validation, edits_only, size, recogniser),
-    )
+    model = config.model.size, config.model.recogniser, config.model.convention
+    return Pairs(shards, training, config.data, *model), Pairs(shards, validation, edits_only, *model)
