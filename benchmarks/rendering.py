@@ -21,16 +21,17 @@ from instaface.render import coverage, interpolate, rasterise, render_maps
 from instaface.render import torch_rasteriser as on_device
 
 
-def milliseconds(function: Callable[[], object], repeats: int, device: str = "cpu") -> float:
-    """Median time of a call, the first one left out."""
-    times = []
+def milliseconds(function: Callable[[], object], repeats: int, device: str = "cpu") -> tuple[float, float]:
+    """Medians of the time of a call and of the processor time it took in all threads, the first call left out."""
+    walls, processors = [], []
     for _ in range(repeats + 1):
-        start = time.perf_counter()
+        wall, processor = time.perf_counter(), time.process_time()
         function()
         if device == "cuda":
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times[1:])
+        walls.append(time.perf_counter() - wall)
+        processors.append(time.process_time() - processor)
+    return 1e3 * statistics.median(walls[1:]), 1e3 * statistics.median(processors[1:])
 
 
 def main() -> None:
@@ -67,8 +68,9 @@ def main() -> None:
     table = Table(title=f"{size} x {size}, {len(faces)} triangles, {options.threads} threads")
     table.add_column("step")
     table.add_column("median ms", justify="right")
+    table.add_column("processor ms", justify="right")
     for name, (function, where) in steps.items():
-        table.add_row(name, f"{milliseconds(function, options.repeats, where):.1f}")
+        table.add_row(name, *(f"{value:.1f}" for value in milliseconds(function, options.repeats, where)))
     Console().print(table)
 
 

@@ -5,13 +5,50 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from instaface.face.openhead import ASSETS, OpenHead
 from instaface.track.light import AMBIENT
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 from albedo.delight import split
+from albedo.learn import layout_checksum
 from albedo.pca import robust_pca
 from albedo.texture import membrane, spread_out, symmetric
+
+
+@pytest.fixture(scope="module")
+def asset() -> dict[str, np.ndarray]:
+    with np.load(ASSETS / "albedo.npz") as data:
+        return dict(data)
+
+
+def test_asset_was_learned_for_the_texture_layout_that_ships(asset):
+    assert asset["layout"] == layout_checksum(), "run tools/build_albedo.py after a change of OpenHead's layout"
+
+
+def test_asset_is_small_and_its_skins_are_plausible(asset):
+    assert (ASSETS / "albedo.npz").stat().st_size <= 8e6
+    model = OpenHead.load()
+    assert model.n_albedo >= 40
+    assert model.albedo(torch.zeros(1, model.n_albedo)).shape == (1, 3, 256, 256)
+    generator = torch.Generator().manual_seed(0)
+    skins = model.albedo(torch.randn(50, model.n_albedo, generator=generator))
+    assert skins.isfinite().all() and skins.min() >= 0 and skins.max() <= 1
+    row, column = place_of(model, "cheek_left")
+    red, green, blue = skins[:, :, row, column].mean(-1).T
+    assert (red > green).all() and (green > blue).all()
+    assert red.min() < 0.45 and red.max() > 0.65  # dark and light people
+    other = place_of(model, "cheek_right")
+    mirrored = skins[:, :, other[0], other[1]].mean(-1)
+    torch.testing.assert_close(mirrored, torch.stack([red, green, blue], -1), atol=0.01, rtol=0)
+
+
+def place_of(model: OpenHead, region: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Row and column of the texels at the vertices of a region."""
+    corners = torch.isin(model.faces, model.regions[region]).all(1)
+    uv = model.uv[model.uv_faces[corners].unique()]
+    return ((1 - uv[:, 1]) * 256).long(), (uv[:, 0] * 256).long()
 
 
 def test_components_are_found_despite_holes_and_outliers():

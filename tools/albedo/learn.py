@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,7 +167,18 @@ def assemble(components: Components, texels: NDArray[np.bool_], place: Layout) -
     textures = picture.reshape(SIZE, SIZE, -1, 3).transpose(2, 3, 0, 1)
     scale = np.abs(textures[1:]).max((1, 2, 3)) / 127
     basis = np.round(textures[1:] / scale[:, None, None, None]).astype(np.int8)
-    return {"mean": textures[0].clip(0, 1).astype(np.float16), "basis": basis, "scale": scale.astype(np.float32)}
+    return {
+        "mean": textures[0].clip(0, 1).astype(np.float16),
+        "basis": basis,
+        "scale": scale.astype(np.float32),
+        "layout": layout_checksum(),
+    }
+
+
+def layout_checksum() -> NDArray[np.uint32]:
+    """Of the texture coordinates that the model was learned for."""
+    with np.load(ASSETS / "openhead.npz") as asset:
+        return np.uint32(zlib.crc32(asset["uv"].tobytes() + asset["uv_faces"].tobytes()))
 
 
 def save(asset: dict[str, NDArray], path: Path) -> None:

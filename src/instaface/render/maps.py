@@ -97,18 +97,18 @@ def render_maps(
         height, width = camera.height, camera.width
         raster, alpha = rasterise(points, faces, height, width), coverage(points, faces, height, width)
         raster = extend(raster, alpha)
-        # 3. Attributes of what is seen.
-        seen = torch.from_numpy(raster.covered)[..., None]
+        # 3. Attributes of the pixels that see something, as lists.
+        seen = np.flatnonzero(raster.covered)
         vertex = pick(raster, faces, np.arange(len(points)), -1)
-        normals = torch.from_numpy(interpolate(raster, faces, mesh.normals()[0].numpy()))
+        normals = torch.from_numpy(interpolate(raster, faces, mesh.normals()[0].numpy()).reshape(-1, 3)[seen])
         normals = torch.nn.functional.normalize(normals, dim=-1)
-        uv = torch.from_numpy(interpolate(raster, _corners(mesh.uv_faces), mesh.uv.numpy()))
-        albedo = sample_texture(model.albedo(parameters.albedo), uv[None])[0] * seen
-        shading = shade(normals[None], parameters.light)[0].clip(0) * seen
+        uv = torch.from_numpy(interpolate(raster, _corners(mesh.uv_faces), mesh.uv.numpy()).reshape(-1, 2)[seen])
+        albedo = sample_texture(model.albedo(parameters.albedo), uv[None])[0]
+        shading = shade(normals[None], parameters.light)[0].clip(0)
     return Maps(
-        normals=normals.numpy(),
-        albedo=albedo.numpy(),
-        shading=shading.numpy(),
+        normals=_spread(normals, seen, height, width),
+        albedo=_spread(albedo, seen, height, width),
+        shading=_spread(shading, seen, height, width),
         mask=alpha * raster.covered,
         labels=np.append(vertex_labels(model), np.int32(0))[vertex],
         label_names=tuple(model.regions),
@@ -116,6 +116,13 @@ def render_maps(
         depth=raster.depth,
         raster=raster,
     )
+
+
+def _spread(values: Tensor, seen: NDArray[np.int64], height: int, width: int) -> NDArray[np.float32]:
+    """(H, W, C) with (N, C) values at the N pixels that see something, 0 elsewhere."""
+    out = np.zeros((height * width, values.shape[-1]), np.float32)
+    out[seen] = values.numpy()
+    return out.reshape(height, width, -1)
 
 
 def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
