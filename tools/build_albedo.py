@@ -13,7 +13,10 @@ import argparse
 import os
 from pathlib import Path
 
-from albedo.learn import COMPONENTS, PER_CELL, learn, save
+# One thread, so that sums are taken in one order only; numerical libraries read this when they are loaded.
+os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
+
+from albedo.learn import COMPONENTS, PER_CELL, learn, save  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
