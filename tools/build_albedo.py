@@ -14,9 +14,9 @@ import os
 from pathlib import Path
 
 # One thread, so that sums are taken in one order only; numerical libraries read this when they are loaded.
-os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
-from albedo.learn import COMPONENTS, PER_CELL, learn, save  # noqa: E402
+from albedo.learn import COMPONENTS, PER_CELL, learn, save
 
 ROOT = Path(__file__).resolve().parents[1]
 
