@@ -15,7 +15,6 @@ from albedo.pca import Components, robust_pca
 from albedo.texture import membrane, spread_out, symmetric
 from albedo.unwrap import SIZE, Layout, Unwrapped, layout, unwrap
 from instaface.face import OpenHead
-from instaface.face.colour import linear_from_pixels
 from instaface.face.openhead import ASSETS
 from instaface.track import track
 
@@ -143,12 +142,11 @@ def report(tones: Floats, shadings: Floats, cells: list[str]) -> None:
 
 
 def assemble(components: Components, texels: NDArray[np.bool_], place: Layout) -> dict[str, NDArray]:
-    """The arrays of the asset: mean, and basis in 8 bits with a scale for each component.
+    """The arrays of the asset: mean, basis in 8 bits with a scale for each component, and the texels that count.
 
-    Skin that portraits do not show continues the skin around it. Eyes, teeth and the mouth's inside keep the painted
-    colours of the face model.
+    Skin that portraits do not show continues the skin around it.
     """
-    # 1. Mean and basis side by side as one picture of many channels.
+    # 1. Mean and basis side by side as one picture of many channels, both halves.
     stack = np.concatenate([components.mean[None], components.basis])
     picture = np.zeros((SIZE * SIZE // 2, 3 * len(stack)), np.float32)
     picture[texels] = stack.transpose(1, 0, 2).reshape(texels.sum(), -1)
@@ -156,13 +154,10 @@ def assemble(components: Components, texels: NDArray[np.bool_], place: Layout) -
         np.concatenate([half, half[:, ::-1]], 1)
         for half in (picture.reshape(SIZE, SIZE // 2, -1), texels.reshape(SIZE, SIZE // 2))
     )
+    # 2. The rest of the skin, and the gaps around it as far as they are nearer to skin than to other parts.
     picture = membrane(picture, known, place.skin | place.skin[:, ::-1])
-    # 2. The other parts.
-    other = place.raster.covered & ~place.skin
-    with np.load(ASSETS / "openhead.npz") as data:
-        painted = linear_from_pixels(data["albedo"])
-    picture[other] = np.pad(painted[other], ((0, 0), (0, picture.shape[-1] - 3)))
-    picture = spread_out(picture, place.raster.covered)
+    picture, skin = (spread_out(values, place.raster.covered) for values in (picture, place.skin))
+    picture[~skin] = 0
     # 3. Numbers as they are kept.
     textures = picture.reshape(SIZE, SIZE, -1, 3).transpose(2, 3, 0, 1)
     scale = np.abs(textures[1:]).max((1, 2, 3)) / 127
@@ -171,14 +166,16 @@ def assemble(components: Components, texels: NDArray[np.bool_], place: Layout) -
         "mean": textures[0].clip(0, 1).astype(np.float16),
         "basis": basis,
         "scale": scale.astype(np.float32),
+        "skin": skin,
         "layout": layout_checksum(),
     }
 
 
-def layout_checksum() -> NDArray[np.uint32]:
-    """Of the texture coordinates that the model was learned for."""
+def layout_checksum() -> np.uint32:
+    """Of the skin's texture coordinates, which the model was learned for."""
     with np.load(ASSETS / "openhead.npz") as asset:
-        return np.uint32(zlib.crc32(asset["uv"].tobytes() + asset["uv_faces"].tobytes()))
+        skin = asset["uv_faces"][asset["part"] == list(asset["part_names"]).index("skin")]
+        return np.uint32(zlib.crc32(np.ascontiguousarray(asset["uv"][skin]).tobytes()))
 
 
 def save(asset: dict[str, NDArray], path: Path) -> None:

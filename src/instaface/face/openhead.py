@@ -96,9 +96,9 @@ class OpenHead(MorphableModel):
 
         Args:
             asset: what ``tools/build_openhead.py`` writes.
-            albedo: what ``tools/build_albedo.py`` writes, linear RGB: ``mean`` (3, S, S), and ``basis`` (A, 3, S, S)
-                times ``scale`` (A,) for coefficients of unit variance. Without it every face has the hand-painted
-                albedo of the asset.
+            albedo: what ``tools/build_albedo.py`` writes, linear RGB: ``mean`` (3, S, S) and ``basis`` (A, 3, S, S)
+                times ``scale`` (A,), for coefficients of unit variance; and ``skin`` (S, S), the texels that they are
+                about. Elsewhere, and without it, a face has the hand-painted albedo of the asset.
         """
         self.expression_names = tuple(str(name) for name in asset["expression_names"])
         step = float(asset["step"])
@@ -129,11 +129,11 @@ class OpenHead(MorphableModel):
         self._look = indices(np.array([[self.expression_names.index(name) for name in eye] for eye in LOOK]))
         self.blink_index = indices(np.array([self.expression_names.index(name) for name in BLINK]))
         self.painted_albedo = linear_from_srgb(tensor(asset["albedo"]).permute(2, 0, 1) / 255)
-        if albedo is None:
-            self._albedo_mean = self.painted_albedo
-            self._albedo_basis = torch.zeros(0, *self._albedo_mean.shape)
-        else:
-            self._albedo_mean = tensor(albedo["mean"])
+        self._albedo_mean = self.painted_albedo
+        self._albedo_basis = torch.zeros(0, *self._albedo_mean.shape)
+        if albedo is not None:
+            skin = torch.from_numpy(albedo["skin"])
+            self._albedo_mean = torch.where(skin, tensor(albedo["mean"]), self.painted_albedo)
             self._albedo_basis = tensor(albedo["basis"]) * tensor(albedo["scale"])[:, None, None, None]
         self.n_albedo = len(self._albedo_basis)
 
