@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from instaface.face import Camera, FaceParameters, OpenHead, rotation_from_angles
-from instaface.face.light import basis, directional
+from instaface.face.light import basis, direction_from_angles, directional
 from instaface.track.fit import (
     Basis,
     Calibration,
@@ -22,7 +22,7 @@ from instaface.track.fit import (
     reduced_basis,
     rotation,
 )
-from instaface.track.light import solve
+from instaface.track.light import AMBIENT, solve
 
 CAMERA = Camera.for_photo(640, 480)
 
@@ -177,3 +177,19 @@ def test_skin_tone_goes_to_the_albedo_where_the_model_has_one() -> None:
     light, albedo = solve(normals, (mean + np.tensordot(truth, change, 1)) * shading, mean, change)
     assert np.abs(albedo - truth).max() < 0.4
     assert abs(light[0].mean() - 0.8) < 0.08
+
+
+def test_lamps_are_found_whatever_the_skin() -> None:
+    normals = sphere()
+    rng = np.random.default_rng(2)
+    mean = np.full((len(normals), 3), [0.45, 0.3, 0.25])
+    change = np.stack([mean / 3, *rng.normal(0, 0.02, (5, *mean.shape))])
+    for azimuth, elevation in [(-60, 0), (-30, 40), (0, 20), (20, -20), (60, 30)]:
+        toward = direction_from_angles(torch.tensor([float(azimuth)]), torch.tensor([float(elevation)]))[0].numpy()
+        shading = 0.3 + 0.7 * np.clip(normals @ toward, 0, None)
+        shading *= AMBIENT / shading.mean()
+        tones = mean + np.tensordot(rng.normal(0, 1, 6), change, 1)
+        light, _ = solve(normals, tones * shading[:, None], mean, change)
+        found = light[1:4].mean(1)
+        assert np.degrees(np.arccos(found @ toward / np.linalg.norm(found))) < 20
+        assert abs(np.log((basis(torch.from_numpy(normals)).numpy() @ light).mean() / AMBIENT)) < 0.08

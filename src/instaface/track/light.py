@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from instaface.face import Camera, FaceParameters
 from instaface.face.colour import linear_from_pixels
-from instaface.face.light import N_COEFFICIENTS, basis
+from instaface.face.light import N_COEFFICIENTS, basis, direction_from_angles, directional
 
 if TYPE_CHECKING:
     from instaface.face import OpenHead
@@ -27,12 +27,12 @@ TEXTURE = 128  # texels: side of the albedo texture at that size
 ROUNDS = 6
 NOISE = 0.06  # of a pixel, relative to the face's mean
 ROBUST = 2.0  # residuals beyond this many times the noise lose their say
+ROUGH = 0.3  # share that pixels of lips, brows and lids count
 CORRELATION = 25.0  # neighbouring pixels are not independent: this many count as one
 AMBIENT = 0.8  # shading of a face as photographed, averaged over its skin, where the albedo model tells skin tone
 AMBIENT_SPREAD = 0.05  # of its logarithm
 COLOUR_SPREAD = 0.08  # of the light's channels about their mean
-DIRECTED = 0.6  # standard deviation of the first-order coefficients over the mean shading
-SECOND = 0.15  # of the second-order ones
+REST = 0.1  # of each light coefficient beyond what a lamp and ambient light explain, over the mean shading
 
 Floats = NDArray[np.float64]
 
@@ -71,24 +71,26 @@ def solve(
         colours: (N, 3) linear RGB.
         mean: (N, 3) albedo of the mean face.
         change: (A, N, 3) by one standard deviation.
-        plain: (N,) pixels that tell the light, all by default; the others (lips, brows, lids) tell the albedo only.
+        plain: (N,) pixels of plain skin, all by default; the others (lips, brows, lids) count less.
     """
     harmonics = basis(torch.from_numpy(normals)).numpy()
     plain = np.ones(len(normals), bool) if plain is None else plain
     # Without an albedo model, skin tone and light cannot be told apart: the light takes both.
     level = AMBIENT if len(change) else float(colours.mean() / mean.mean())
     prior, target = _light_prior(harmonics[plain].mean(0), level, len(change))
-    light, albedo = np.zeros((N_COEFFICIENTS, 3)), np.zeros(len(change))
+    light, albedo = np.zeros((N_COEFFICIENTS, 3)), _first_tone(colours[plain], mean[plain], change[:, plain], level)
     light[0] = level
     variance = (NOISE * colours.mean()) ** 2
     of_albedo = np.ascontiguousarray(change.transpose(2, 0, 1), np.float32)  # (3, A, N); single precision for speed
-    of_light = (harmonics * plain[:, None]).T.astype(np.float32)
+    of_light = harmonics.T.astype(np.float32)
+    trust = np.where(plain, 1.0, ROUGH) / (variance * CORRELATION)
     ends = slice(27, None)
     for _ in range(ROUNDS):
         tones, shading = mean + (albedo.astype(np.float32) @ of_albedo).T, harmonics @ light
         errors = colours - tones * shading
         squares = (errors**2).sum(1) / (3 * variance)
-        weights = 1 / (1 + squares / ROBUST**2) ** 2 / (variance * CORRELATION)  # Geman-McClure
+        squares /= max(1.0, float(np.median(squares)))  # while the whole face is far off, it is not an outlier
+        weights = trust / (1 + squares / ROBUST**2) ** 2  # Geman-McClure
         root = np.sqrt(weights).astype(np.float32)
         gram, right = prior.copy(), target - prior @ np.concatenate([light.T.ravel(), albedo])
         for channel in range(3):
@@ -110,13 +112,22 @@ def solve(
     return light, albedo
 
 
+def _first_tone(colours: Floats, mean: Floats, change: Floats, level: float) -> Floats:
+    """(A,) coefficients of the most likely face whose mean colour is that of the pixels, in white light."""
+    wanted, tone, turns = colours.mean(0) / level, mean.mean(0), change.mean(1)
+    turns, gap = turns / (NOISE * wanted), (wanted - tone) / (NOISE * wanted)
+    return turns @ np.linalg.solve(turns.T @ turns + np.eye(3), gap)
+
+
 def _light_prior(mean_row: Floats, level: float, n_albedo: int) -> tuple[Floats, Floats]:
     """Precision (27 + A, 27 + A) of light, channel by channel, and albedo, and precision times mean."""
     size = 27 + n_albedo
     prior, target = np.zeros((size, size)), np.zeros(size)
-    ridge = np.diag([1e-6, *[DIRECTED**-2] * 3, *[SECOND**-2] * 5]) / level**2
+    usual, precision = _usual_light()
     for channel in range(3):
-        prior[9 * channel : 9 * channel + 9, 9 * channel : 9 * channel + 9] = ridge
+        own = slice(9 * channel, 9 * channel + 9)
+        prior[own, own] = precision / level**2
+        target[own] = precision @ usual / level
     prior[27:, 27:] = np.eye(n_albedo)
     if n_albedo:  # the mean shading of the three channels is near the level, and each near their mean
         rows = np.zeros((3, size))
@@ -127,6 +138,30 @@ def _light_prior(mean_row: Floats, level: float, n_albedo: int) -> tuple[Floats,
         prior += apart.T @ apart / (COLOUR_SPREAD * level) ** 2
         target += whole * level / (AMBIENT_SPREAD * level) ** 2
     return prior, target
+
+
+@functools.cache
+def _usual_light() -> tuple[Floats, Floats]:
+    """Mean (9,) and precision (9, 9) of light on faces over its mean shading: one or two lamps and ambient light.
+
+    Lamps stand in front of the face, rather above than below. The precision says nothing about the overall scale.
+    """
+    rng = np.random.default_rng(0)
+    count = 4000
+    lights = np.zeros((count, N_COEFFICIENTS))
+    for most in (1.0, 0.6):
+        strength = rng.uniform(0, most, count)
+        azimuth, elevation = rng.normal(0, 45, count), rng.normal(15, 25, count)
+        towards = direction_from_angles(torch.from_numpy(azimuth), torch.from_numpy(elevation))
+        lamp = directional(towards, torch.from_numpy(strength), torch.zeros(count, dtype=torch.float64))
+        lights += lamp[..., 0].numpy()
+    lights[:, 0] += rng.uniform(0.1, 0.9, count)
+    seen = rng.normal((0, 0, 1), 0.5, (500, 3))  # normals of a face
+    seen /= np.linalg.norm(seen, axis=1, keepdims=True)
+    lights /= (lights @ basis(torch.from_numpy(seen)).numpy().mean(0))[:, None]
+    usual = lights.mean(0)
+    covariance = np.cov(lights.T) + REST**2 * np.eye(N_COEFFICIENTS) + 1e2 * np.outer(usual, usual)
+    return usual, np.linalg.inv(covariance)
 
 
 @dataclass(frozen=True)
