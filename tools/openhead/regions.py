@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from openhead.source import IBUG_VERTICES, PARTS, Source, tongue_mask
+from openhead.source import ARKIT_NAMES, IBUG_VERTICES, PARTS, Source, tongue_mask
 from openhead.topology import Topology, distance_from, rim
 
 NECK_JOINT = np.array([0.0, -5.0, -1.0])  # in the neck's axis, at the height of the axis and third vertebra
@@ -77,10 +77,12 @@ def region_masks(source: Source, topology: Topology) -> dict[str, NDArray[np.boo
     out: dict[str, NDArray[np.bool_]] = {}
     ear = skin & (np.abs(x) > ear_root(y, z)) & (y > -2.4) & (y < 4.2) & (z > -2.8) & (z < 2.0)
     front = skin & ~ear & (z > 2.0)
-    mouth_line = np.interp(np.abs(x), [0.0, 0.8, 1.6, 2.6], mouth_line_heights(marks))
     lips = front & (to_lip < 2.2) & ((lip_distance(v, marks) < 0) | (to_lip < 0.3))
     out["lips"] = lips
-    out["lip_upper"], out["lip_lower"] = lips & (y >= mouth_line), lips & (y < mouth_line)
+    # The lower lip goes down with the jaw: by 3.5 cm in the middle, by 1.5 cm next to the corners.
+    drop = -source.expression[ARKIT_NAMES.index("jawOpen"), topology.kept, 1]
+    low = drop > np.interp(np.abs(x), [0.0, 1.6, 2.3], [1.8, 1.6, 1.2])
+    out["lip_upper"], out["lip_lower"] = lips & ~low, lips & low
     eye_height = marks[36:48, 1].mean()
     out["eyelids"] = front & (to_lid < np.where(y > eye_height, 0.75, 0.5))
     out["brows"] = front & (brow_distance(v, marks) < 0.42) & (y > 4.3)
@@ -147,13 +149,6 @@ def lip_distance(x: NDArray[np.float64], marks: NDArray[np.float64]) -> NDArray[
 def brow_distance(x: NDArray[np.float64], marks: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N,) distance in the frontal view to the middle line of the nearer brow."""
     return np.minimum(*(near_polyline(x[:, :2], line[:, :2]) for line in (marks[17:22], marks[22:27])))
-
-
-def mouth_line_heights(marks: NDArray[np.float64]) -> list[float]:
-    """Height of the line between the lips at |x| = 0, 0.8, 1.6, 2.6 cm."""
-    inner = 0.5 * (marks[61:64, 1].mean() + marks[65:68, 1].mean())
-    corner = marks[[48, 54, 60, 64], 1].mean()
-    return [inner, inner, 0.5 * (inner + corner), corner]
 
 
 def ear_root(y: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float64]:
