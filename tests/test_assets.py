@@ -73,6 +73,18 @@ def test_checkpoints_of_both_formats_agree_with_torch(tmp_path, zipped):
     np.testing.assert_array_equal(read["half"], [1, 1])
 
 
+def test_chumpy_selections_and_numpy_texts_are_read(tmp_path):
+    handmade = (
+        b"\x80\x02cchumpy.reordering\nSelect\n)\x81}(U\x01acchumpy.ch\nCh\n)\x81}U\x01x%ssb"
+        b"U\x04idxs%sU\x0fpreferred_shapeK\x02K\x01\x86ub."
+    )
+    values, chosen = (pickle.dumps(a, 2)[2:-1] for a in (np.arange(6.0), np.array([4, 1])))
+    read = pickles.load(io.BytesIO(handmade % (values, chosen)), pickles.FLAME, "x")
+    np.testing.assert_array_equal(read, [[4.0], [1.0]])
+    text = pickles.load(io.BytesIO(pickle.dumps(np.array(b"lbs")[()], 2)), pickles.FLAME, "x")
+    assert text in (b"lbs", "lbs")
+
+
 def test_landmarks_with_torch_tensors_inside(tmp_path):
     entry = assets.add(files.write_landmarks(tmp_path / "landmark_embedding.npy"))
     assert (entry.kind, entry.notes) == ("flame-landmarks", [])

@@ -9,6 +9,7 @@ sparse matrices, chumpy arrays, torch tensors) into NumPy arrays with a few line
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
@@ -157,14 +158,14 @@ def _as_bytes(data: Any) -> bytes:
 
 
 def _dtype(record: Any) -> np.dtype[Any]:
-    """A plain numeric dtype, or object."""
+    """A plain numeric or text dtype, or object."""
     if not isinstance(record, Record) or record.name != "numpy.dtype":
         raise ValueError("an array without a dtype")
     code = record.args[0]
     order = record.state[1] if record.state else "|"
     if code in ("O8", "O", "O4"):
         return np.dtype(object)
-    if order not in ("<", ">", "|", "=") or code not in _NUMERIC:
+    if order not in ("<", ">", "|", "=") or not (code in _NUMERIC or re.fullmatch(r"[SU]\d{1,4}", code)):
         raise ValueError(f"array of type {order}{code}")
     return np.dtype(order + code)
 
@@ -236,6 +237,13 @@ def _chumpy(record: Record, walk: Callable[[Any], Any]) -> NDArray[Any]:
     return state["x"]
 
 
+def _chumpy_select(record: Record, walk: Callable[[Any], Any]) -> NDArray[Any]:
+    """``chumpy.reordering.Select``: elements ``idxs`` of the flat array ``a``, in ``preferred_shape`` if any."""
+    state = walk(record.state)
+    chosen = np.asarray(state["a"]).ravel()[np.asarray(state["idxs"])]
+    return chosen.reshape(state["preferred_shape"]) if "preferred_shape" in state else chosen
+
+
 def _sparse(record: Record, walk: Callable[[Any], Any]) -> NDArray[Any]:
     """SciPy compressed sparse columns or rows, written out dense."""
     state = walk(record.state)
@@ -280,6 +288,7 @@ NUMPY: Mapping[str, Interpreter] = _PLAIN
 FLAME: Mapping[str, Interpreter] = {
     **_PLAIN,
     "chumpy.ch.Ch": _chumpy,
+    "chumpy.reordering.Select": _chumpy_select,
     **{f"scipy.sparse.{m}.{c}": _sparse for c in ("csc_matrix", "csr_matrix") for m in (c[:3], f"_{c[:3]}")},
 }
 """What FLAME's Python 2 pickles hold besides: chumpy arrays and SciPy sparse matrices."""
