@@ -281,10 +281,11 @@ def _flame(source: Source) -> Converted:
         notes.append(f"the head is {size[1]:.3g} high, expected about 0.32 (metres)")
     facts = {}
     for key in ("bs_style", "bs_type"):
-        facts[key] = str(source.content.get(key, "absent"))
-    for key, value in (("bs_style", "lbs"), ("bs_type", "lrotmin")):
-        if facts[key] not in (value, "absent"):
-            notes.append(f"{key} is {facts[key]!r}, expected {value!r}")
+        value = source.content.get(key, "absent")
+        facts[key] = value.decode("latin1") if isinstance(value, bytes) else str(value)
+    for key, usual in (("bs_style", "lbs"), ("bs_type", "lrotmin")):
+        if facts[key] not in (usual, "absent"):
+            notes.append(f"{key} is {facts[key]!r}, expected {usual!r}")
     if "J" in source.keys:
         rest = joints @ arrays["template"]
         error = float(np.abs(_floats(source, "J", (j, 3)) - rest).max())
