@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import flame_files as files
+from instaface.edit import Edit
 from instaface.track.deca_networks import DetailDecoder, Encoder
 from test_cli import error_line, run  # noqa: F401
 
@@ -70,9 +71,14 @@ def test_flame_without_files_says_what_to_add(run, home, tmp_path):  # noqa: F81
     assert run("inspect", photo, "--face-model", "smpl")[0] == 2
 
 
-def test_inspect_and_edit_with_flame(run, home, tmp_path):  # noqa: F811
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """A photo, and a data folder with FLAME and DECA whose network always sees the same frontal face."""
     from skimage.data import astronaut
 
+    from instaface import assets
+
+    tmp_path = tmp_path_factory.mktemp("stack")
     model, embedding = files.head_like()
     downloads = [
         files.write_flame(tmp_path / "generic_model.pkl", model),
@@ -89,9 +95,17 @@ def test_inspect_and_edit_with_flame(run, home, tmp_path):  # noqa: F811
     coarse.layers[2].bias.data = answer
     networks = {"E_flame": coarse, "E_detail": Encoder(128), "D_detail": DetailDecoder()}
     torch.save({name: network.state_dict() for name, network in networks.items()}, downloads[-1])
-    assert run("assets", "add", *downloads)[0] == 0
     photo = tmp_path / "astronaut.png"
     Image.fromarray(astronaut()[:320, 60:380]).save(photo)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INSTAFACE_HOME", str(tmp_path / "home"))
+        for path in downloads:
+            assets.add(path)
+        yield photo
+
+
+def test_inspect_and_edit_with_flame(run, stack, tmp_path):  # noqa: F811
+    photo = stack
     status, out, err = run("inspect", photo, "--face-model", "flame", "--json", "--draw", tmp_path / "drawn.png")
     assert status == 0, err
     (face,) = json.loads(out)["faces"]
@@ -101,3 +115,21 @@ def test_inspect_and_edit_with_flame(run, home, tmp_path):  # noqa: F811
     assert status == 0, err
     report = json.loads((tmp_path / "report.json").read_text())
     assert "mouthSmileLeft" in json.dumps(report) and Image.open(tmp_path / "out.png").size == (320, 320)
+
+
+def test_the_evaluated_editor_may_have_another_face_model(stack, tmp_path):
+    from instaface.evaluation.cases import Case
+    from instaface.evaluation.systems import SystemOptions, open_system
+    from instaface.track import track
+
+    options = SystemOptions(face_model="flame")
+    assert options.name == "geometric-flame"
+    (source,) = track(stack)
+    case = Case(stack, "turn", Edit(turn=15))
+    target = source.parameters.replace(head=source.parameters.head + torch.tensor([[15.0, 0.0, 0.0]]))
+    turned = open_system(options).render(source, case, target).pixels
+    assert turned.shape == source.photo.pixels.shape and (turned != source.photo.pixels).any()
+    kept = open_system(options).render(source, Case(stack, "zero", Edit()), source.parameters).pixels
+    assert (kept == source.photo.pixels).all()
+    driven = open_system(options).render(source, Case(stack, "self", driver=stack), target).pixels
+    assert (driven == source.photo.pixels).all()  # the face drives itself

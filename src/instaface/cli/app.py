@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,15 +10,9 @@ import typer
 from instaface import __version__
 from instaface.cli import evaluating, training
 from instaface.cli.assets import app as assets
+from instaface.cli.options import FaceModel, FaceModels
 from instaface.edit import DRIVEN, EXPRESSIONS, LIGHTS, Edit, parse_driven, sweep
 from instaface.errors import InstaFaceError
-
-
-class FaceModels(str, Enum):
-    """What ``--face-model`` takes."""
-
-    openhead = "openhead"
-    flame = "flame"
 
 
 class WrongUsage(InstaFaceError):
@@ -42,13 +35,6 @@ POSE, LOOK, OUTPUT = "Head pose (degrees)", "Expression, gaze, light", "Output"
 Photos = Annotated[list[Path], typer.Argument(help="Photos, or folders with photos.", show_default=False)]
 OnePhoto = Annotated[Path, typer.Argument(help="A photo.", show_default=False)]
 Face = Annotated[str, typer.Option(help="[b]largest[/b], [b]all[/b], or an index from 0, largest first.")]
-FaceModel = Annotated[
-    FaceModels,
-    typer.Option(
-        help="[b]openhead[/b] ships with InstaFace; [b]flame[/b] with DECA, from files added with "
-        "[b]instaface assets add[/b].",
-    ),
-]
 Renderer = Annotated[
     str,
     typer.Option(

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from instaface.cli.options import FaceModel, FaceModels
 from instaface.errors import InstaFaceError
 
 EDITS_PROTOCOLS = ("control", "identity", "preservation", "realism", "speed")
@@ -46,6 +47,7 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE.csv", help="Groups: a column [b]file[/b], and any others.")
     ] = None,
     renderer: Renderer = "geometric",
+    face_model: FaceModel = FaceModels.openhead,
     outputs: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Score these pictures of another tool: SOURCE__EDIT.png, or manifest.csv."),
@@ -80,7 +82,20 @@ def evaluate(
         compare_reports(photos, report)
         typer.echo(f"{report / 'comparison.html'}\n{report / 'blind.html'}")
         return
-    _evaluate(photos, report, _protocols(protocol), edits, every, limit, labels, renderer, outputs, recogniser, jobs)
+    _evaluate(
+        photos,
+        report,
+        _protocols(protocol),
+        edits,
+        every,
+        limit,
+        labels,
+        renderer,
+        outputs,
+        face_model.value,
+        recogniser,
+        jobs,
+    )
     typer.echo(f"{report / 'report.html'}\n{report / 'report.md'}")
 
 
@@ -94,6 +109,7 @@ def _evaluate(
     labels: Path | None,
     renderer: str,
     outputs: Path | None,
+    face_model: str,
     recogniser: str,
     jobs: int,
 ) -> None:
@@ -116,7 +132,7 @@ def _evaluate(
         grid = cases.load_grid(edits)
         asked, name, tables = cases.edit_cases(cases.find_photos(photos, limit, every), grid), "edits", protocols
     command = shlex.join(["instaface", *sys.argv[1:]])
-    system = SystemOptions(renderer, outputs)
+    system = SystemOptions(renderer, outputs, face_model)
     evaluation = Evaluation(asked, name, tables, system, grid, recogniser, labels, jobs, command)
     with _progress(len(asked), "edits") as advance:
         run(evaluation, report, advance)
@@ -128,6 +144,7 @@ def sheet(
     edits: Grid = "default",
     limit: Limit = None,
     renderer: Renderer = "geometric",
+    face_model: FaceModel = FaceModels.openhead,
     jobs: Jobs = os.cpu_count() or 1,
 ) -> None:
     """One picture of many edits: a row a photo, to look at after every change.
@@ -141,7 +158,9 @@ def sheet(
 
     chosen = spread(fixed_photos(photos), limit)
     with _progress(len(chosen), "photos") as advance:
-        make_sheet(chosen, load_grid(edits), SystemOptions(renderer), output, jobs, advance)
+        make_sheet(
+            chosen, load_grid(edits), SystemOptions(renderer, face_model=face_model.value), output, jobs, advance
+        )
     typer.echo(str(output))
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from instaface.edit import Edit
 from instaface.errors import InstaFaceError
 from instaface.evaluation.cases import Case
 from instaface.face import FaceParameters
@@ -49,15 +50,18 @@ class System(Protocol):
 
 @dataclass(frozen=True)
 class SystemOptions:
-    """Which system: pictures in ``outputs`` where given, else the editor with this renderer."""
+    """Which system: pictures in ``outputs`` where given, else the editor with this renderer and face model."""
 
     renderer: str = "geometric"
     outputs: Path | None = None
+    face_model: str = "openhead"
 
     @property
     def name(self) -> str:
         """For tables."""
-        return self.outputs.name if self.outputs else self.renderer
+        if self.outputs:
+            return self.outputs.name
+        return self.renderer if self.face_model == "openhead" else f"{self.renderer}-{self.face_model}"
 
 
 @cache
@@ -67,19 +71,36 @@ def open_system(options: SystemOptions) -> System:
 
 
 class EditorSystem:
-    """This project's editor."""
+    """This project's editor. What it makes is judged by the same tracker, whatever its own face model."""
 
     def __init__(self, options: SystemOptions):
         from instaface.editor import Editor
 
-        self.editor = Editor()
+        self.editor = Editor(options.face_model)
         self.renderer = options.renderer
+        self._measured: tuple[TrackedFace, TrackedFace] | None = None  # the last source, in the editor's own terms
 
     def render(self, source: TrackedFace, case: Case, target: FaceParameters) -> Output:
+        face, edit = source, target
+        if source.model != self.editor.model.name:
+            face, edit = self._in_own_terms(source, case)
         start = time.perf_counter()
-        result = self.editor.edit(source, target, renderer=self.renderer)
+        result = self.editor.edit(face, edit, renderer=self.renderer)
         seconds = time.perf_counter() - start
         return Output(result.image.pixels, seconds, result.coverage == 0)
+
+    def _in_own_terms(self, source: TrackedFace, case: Case) -> tuple[TrackedFace, FaceParameters]:
+        """The source as the editor's own face model measures it, and what the case asks for there."""
+        if self._measured is None or self._measured[0] is not source:
+            self._measured = (source, self.editor.track(source.photo)[source.index])
+        face = self._measured[1]
+        if case.driver is None:
+            assert case.edit is not None
+            return face, self.editor.apply(face, case.edit)
+        drivers = self.editor.track(case.driver)
+        if not drivers:
+            raise InstaFaceError(f"{case.driver} shows no face")
+        return face, self.editor.apply(face, Edit(), drivers[0])
 
 
 class OutputFolder:
