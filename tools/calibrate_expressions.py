@@ -131,7 +131,7 @@ def seen_basis(found: list[Change], basis: NDArray[np.float64]) -> NDArray[np.fl
     for _ in range(3):  # photos on which the network fell over lose their say
         rest = moved - weights @ own
         flat = np.linalg.solve(gram, weights.T @ rest) + own
-        size = np.abs(moved - weights @ flat).mean(1)
+        size = np.abs(moved - weights @ flat).mean(1) / (0.02 + np.abs(moved).mean(1))
         trust = 1 / (1 + (size / (2 * np.median(size))) ** 2) ** 2
         gram = (weights * trust[:, None]).T @ weights + PRIOR * np.eye(len(basis))
         flat = own + np.linalg.solve(gram, (weights * trust[:, None]).T @ rest)

@@ -33,13 +33,20 @@ IRISES = (range(468, 473), range(473, 478))  # of the eye at the picture's left,
 EYES = ((159, 145, 33, 133), (386, 374, 263, 362))  # their upper and lower lid, outer and inner corner
 OUTLINE_TRUST = 0.3
 IRIS_TRUST = 2.0
-STEPS = 12  # Gauss-Newton steps at most
+STEPS = 7  # Gauss-Newton steps at most, at each of the limits of ROBUST
+ENOUGH = 3e-3  # relative decrease of the cost below which a round ends
 IDENTITY_LIMIT = 3.0  # standard deviations
 NOISE = 0.012  # of a landmark, in inter-ocular distances
-ROBUST = 4.0  # residuals beyond this many times the noise lose their say
-SPARSE = 4.0  # cost of a full expression weight, in squared standard deviations; keeps idle weights at 0
+ROBUST = (40.0, 5.0)  # residuals beyond this many times the noise lose their say: hardly at first, then soon
+# Cost of a full expression weight, in squared standard deviations; it keeps idle weights at 0.
+COMMON, RARE = 0.5, 8.0
+COMMON_EXPRESSIONS = (
+    *("jawOpen", "mouthSmileLeft", "mouthSmileRight", "mouthPucker"),
+    *("eyeBlinkLeft", "eyeBlinkRight", "browInnerUp"),
+)
+IDENTITY_SPREAD = 0.6  # standard deviation of the modes about those of the mean face; as measured on training faces
 RIDGE = 1.0  # standard deviation of an expression weight
-TWIN = 0.25  # standard deviation of the difference of a left and a right weight
+TWIN = 0.15  # standard deviation of the difference of a left and a right weight
 GAZE = 15.0  # degrees, standard deviation of the gaze
 UNSEEN = ("tongueOut",)  # expressions that landmarks do not show
 VERGENCE = 3.0  # degrees, standard deviation of the difference between the eyes
@@ -57,6 +64,7 @@ class Basis:
         mode_eyes: (K, 2, 3) of the centres of the eyeballs.
         expression: (E, L, 3) by a full weight.
         free: (E,) bool: weights that are fitted. Where the eyes look is fitted as ``gaze``.
+        common: (E,) bool: weights that people often use.
         twin: (E,) int: index of the same expression on the other side of the face, its own where there is none.
         look: (2, 2, 2, L, 3) movement of the lids with a full look of (left, right) eye along (horizontal, vertical),
             (positive, negative).
@@ -75,6 +83,7 @@ class Basis:
     mode_eyes: Floats
     expression: Floats
     free: NDArray[np.bool_]
+    common: NDArray[np.bool_]
     twin: NDArray[np.int64]
     look: Floats
     max_gaze: float
@@ -138,6 +147,7 @@ def reduced_basis(model: OpenHead, calibration: Calibration, keep: float = 0.999
         mode_eyes=np.tensordot(modes, full.eye_centre_identity.astype(np.float64), 1),
         expression=expression,
         free=np.array([not name.startswith("eyeLook") and name not in UNSEEN for name in names]),
+        common=np.array([name in COMMON_EXPRESSIONS for name in names]),
         twin=np.array([names.index(_other_side(name)) for name in names]),
         look=look,
         max_gaze=float(np.deg2rad(MAX_GAZE)),
@@ -293,27 +303,26 @@ def fit(basis: Basis, landmarks: Floats, camera: Camera, weights: Floats | None 
     state = _State(basis, *initial_pose(basis, landmarks, camera))
     prior = _Prior(basis)
     scale = np.sqrt(weights)[:, None] / (NOISE * unit)
-    damping = 1e-3
     pixels, jacobian = _linearise(state, camera)
-    cost = _cost(scale, pixels - landmarks, state, prior)
-    for _ in range(STEPS):
-        errors = scale * (pixels - landmarks)
-        robust = 1 / (1 + (errors**2).sum(1) / ROBUST**2)  # Geman-McClure: its weight is the square of this
-        rows = ((scale * robust[:, None])[..., None] * jacobian).reshape(-1, jacobian.shape[-1])
-        gradient = rows.T @ (errors * robust[:, None]).ravel() + prior.gradient(state)
-        hessian = rows.T @ rows + prior.hessian
-        step = _bounded_step(hessian, gradient, damping, state)
-        trial = state.moved(step)
-        pixels_trial, jacobian_trial = _linearise(trial, camera)
-        cost_trial = _cost(scale, pixels_trial - landmarks, trial, prior)
-        if cost_trial < cost:
-            done = cost - cost_trial < 1e-3 * cost
-            state, pixels, jacobian, cost = trial, pixels_trial, jacobian_trial, cost_trial
-            damping = max(damping / 5, 1e-6)
-            if done:
-                break
-        else:
-            damping *= 10
+    for limit in ROBUST:  # far from the solution all landmarks count: a wide open mouth is no outlier
+        damping, cost = 1e-3, _cost(scale, pixels - landmarks, state, prior, limit)
+        for _ in range(STEPS):
+            errors = scale * (pixels - landmarks)
+            robust = 1 / (1 + (errors**2).sum(1) / limit**2)  # Geman-McClure: its weight is the square of this
+            rows = ((scale * robust[:, None])[..., None] * jacobian).reshape(-1, jacobian.shape[-1])
+            gradient = rows.T @ (errors * robust[:, None]).ravel() + prior.gradient(state)
+            step = _bounded_step(rows.T @ rows + prior.hessian, gradient, damping, state)
+            trial = state.moved(step)
+            pixels_trial, jacobian_trial = _linearise(trial, camera)
+            cost_trial = _cost(scale, pixels_trial - landmarks, trial, prior, limit)
+            if cost_trial < cost:
+                done = cost - cost_trial < ENOUGH * cost
+                state, pixels, jacobian, cost = trial, pixels_trial, jacobian_trial, cost_trial
+                damping = max(damping / 5, 1e-6)
+                if done:
+                    break
+            else:
+                damping *= 10
     return _result(state, pixels, landmarks, unit)
 
 
@@ -345,7 +354,7 @@ class _Prior:
         self.first = 10 + modes
         n = self.first + weights
         hessian = np.zeros((n, n))
-        hessian[range(10, self.first), range(10, self.first)] = 1.0
+        hessian[range(10, self.first), range(10, self.first)] = 1 / IDENTITY_SPREAD**2
         tied = np.arange(weights)
         each = self.first + tied
         hessian[each, each] += 1 / RIDGE**2
@@ -357,6 +366,7 @@ class _Prior:
             pair = np.array([axis, axis + 2])
             hessian[np.ix_(pair, pair)] += np.eye(2) / np.deg2rad(GAZE) ** 2
             hessian[np.ix_(pair, pair)] += np.array([[1, -1], [-1, 1]]) / np.deg2rad(VERGENCE) ** 2
+        self.sparse = np.where(basis.common, COMMON, RARE)
         held = self.first + np.flatnonzero(~basis.free)
         hessian[held, held] += 1e9
         self.hessian = hessian
@@ -366,17 +376,17 @@ class _Prior:
 
     def gradient(self, state: _State) -> Floats:
         out = self.hessian @ self.vector(state)
-        out[self.first :] += SPARSE
+        out[self.first :] += self.sparse
         return out
 
     def cost(self, state: _State) -> float:
         v = self.vector(state)
-        return float(0.5 * v @ self.hessian @ v + SPARSE * state.expression.sum())
+        return float(0.5 * v @ self.hessian @ v + self.sparse @ state.expression)
 
 
-def _cost(scale: Floats, errors: Floats, state: _State, prior: _Prior) -> float:
+def _cost(scale: Floats, errors: Floats, state: _State, prior: _Prior, limit: float) -> float:
     squares = ((scale * errors) ** 2).sum(1)
-    return float(0.5 * (squares / (1 + squares / ROBUST**2)).sum()) + prior.cost(state)
+    return float(0.5 * (squares / (1 + squares / limit**2)).sum()) + prior.cost(state)
 
 
 def _bounded_step(hessian: Floats, gradient: Floats, damping: float, state: _State) -> Floats:
