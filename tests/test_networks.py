@@ -258,3 +258,16 @@ def test_normalising_the_latents_leaves_the_round_trip_as_it_is():
     latents = encode(model, data)
     torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(4), atol=1e-4, rtol=0)
+
+
+def test_tiles_give_the_same_codes_and_pictures_as_the_whole():
+    torch.manual_seed(0)
+    model = Autoencoder(4, (8, 16), (8, 16), (1, 2), (2, 3))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    wide = pictures(1, 8 * 150)[..., : 8 * 70, :]
+    whole = encode(model, wide)
+    picture = decode(model, whole)
+    model.enable_tiling()
+    torch.testing.assert_close(encode(model, wide), whole, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(decode(model, whole), picture, atol=1e-4, rtol=1e-4)

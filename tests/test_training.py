@@ -23,6 +23,7 @@ from instaface.training.loop import load_networks, make_stage, train
 from instaface.training.losses import clean_of, laplacian, min_snr_weights, psnr, target_of
 from instaface.training.personalize import fit_adapter
 from instaface.training.pictures import PictureCrops, map_like, picture_files
+from instaface.training.recogniser import DistillConfig, distill
 from tiny_training import Astronaut, tiny_training
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -142,6 +143,14 @@ def test_stage_2_learns_the_face_and_leaves_what_it_should(pretrained, tmp_path)
     assert "identity_preserver.face.0.weight" in moved
     assert "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight" in moved
     assert not {key for key in moved if key.startswith("vae.") or ".resnets." in key or ".attn1." in key}
+
+
+def test_the_sheet_of_validation_edits_is_drawn(tmp_path):
+    train(tiny_training(steps=1, sheet=2, validation_steps=1), "2", Astronaut(), Astronaut(), tmp_path)
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    sheet = events.Images("validation")[0]
+    assert sheet.step == 1 and sheet.width * sheet.height == 2 * 3 * 64 * 64
 
 
 def test_draws_do_not_depend_on_how_they_are_split():
@@ -292,3 +301,26 @@ def test_personalisation_learns_one_person_and_can_be_put_on_and_taken_off(pretr
     assert loss() == pytest.approx(before, rel=1e-5)
     with pytest.raises(ValueError, match="no LoRA"):
         pipeline.load_lora_weights({"text_encoder.q.lora_A.weight": torch.zeros(1)})
+
+
+class Tinted(Astronaut):
+    """Pictures whose embedding is a plain function of their colours, as a teacher's would be of a face."""
+
+    def sample(self, index: int, random: np.random.Generator) -> dict:
+        tint = torch.from_numpy(random.uniform(-0.5, 0.5, 3)).float()
+        photo = (self.crops[index] * 0.3 + tint[:, None, None]).clamp(-1, 1)
+        return {"photo": photo, "face": torch.nn.functional.normalize(torch.cat([tint, -tint, tint.roll(1)]), dim=0)}
+
+
+def test_a_recogniser_is_distilled_and_its_identity_loss_can_be_trained_on(pretrained, tmp_path):
+    options = DistillConfig(steps=120, batch=16, learning_rate=3e-3, dimension=9, size=32, widths=(8, 16))
+    figures = distill(Tinted(), Tinted(), options, tmp_path / "recogniser")
+    print("distilled", figures)
+    assert figures["similarity"] > 0.9 > figures["similarity_at_first"]
+
+    wanted = {**EVERYTHING, "identity_weight": 1.0, "recogniser": tmp_path / "recogniser"}
+    train(tiny_training(wanted, steps=2, validation_steps=2), "2", Astronaut(), Astronaut(), tmp_path / "run")
+    assert all(value >= 0 for value in logged(tmp_path / "run", "identity"))
+    missing = tiny_training({"identity_weight": 1.0, "recogniser": tmp_path / "nowhere"}, steps=1)
+    with pytest.raises(InstaFaceError, match="is no folder of one"):
+        train(missing, "2", Astronaut(), Astronaut(), tmp_path / "other")

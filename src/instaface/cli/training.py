@@ -1,4 +1,4 @@
-"""The commands ``prepare``, ``init``, ``train`` and ``personalize``."""
+"""The commands ``prepare``, ``init``, ``train``, ``distill`` and ``personalize``."""
 
 from __future__ import annotations
 
@@ -97,6 +97,35 @@ def prepare(
 
     count = run(photos, output, size, recogniser or ["dlib"], labels, shard_size, jobs)
     typer.echo(f"{count} faces in {output}")
+
+
+def distill(
+    data: Annotated[Path, typer.Argument(metavar="DATASET", help="From [b]instaface prepare[/b].", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder of the recogniser.")],
+    recogniser: Annotated[str, typer.Option(help="The teacher, whose embeddings the dataset holds.")] = "dlib",
+    options: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace an option: [b]steps=5000[/b].")
+    ] = None,
+) -> None:
+    """Teach a small differentiable recogniser another one's embeddings, for the identity loss of stage 2.
+
+    [b]Example[/b]
+
+    instaface distill dataset/ -o runs/recogniser
+    """
+    from pydantic import ValidationError
+
+    from instaface.training.recogniser import DistillConfig
+    from instaface.training.recogniser import distill as run
+    from instaface.training.sources import embedded
+
+    try:
+        chosen = DistillConfig(**_changes(options or []))  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InstaFaceError(f"--set {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    figures = run(*embedded(data, recogniser, chosen.size), chosen, output)
+    typer.echo(f"{output}: cosine similarity to {recogniser} {figures['similarity']:.3f} on faces held out")
 
 
 def personalize(

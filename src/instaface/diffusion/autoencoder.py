@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
@@ -10,6 +12,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+TILE, MARGIN = 64, 16  # pixels of the latent: side of a tile, and what it sees around itself
 PATCH = 8  # pixels of the picture for each pixel of the latent, along one side
 
 
@@ -66,19 +69,34 @@ class Autoencoder(ModelMixin, ConfigMixin):
             _zero(nn.Conv2d(fine, 3 * 16, 3, padding=1)),
             nn.PixelShuffle(4),
         )
+        self.use_tiling = False
         self.register_buffer("latent_mean", torch.zeros(latent_channels))
         self.register_buffer("latent_std", torch.ones(latent_channels))
 
+    def enable_tiling(self) -> None:
+        """Works on tiles from now on. They overlap by more than the convolutions see, so results stay the same."""
+        self.use_tiling = True
+
+    def disable_tiling(self) -> None:
+        """Works on whole pictures again."""
+        self.use_tiling = False
+
+    def _encode(self, pictures: Tensor) -> Tensor:
+        return self.linear_encoder(F.pixel_unshuffle(pictures, PATCH)) + self.encoder(pictures)
+
+    def _decode(self, code: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.linear_decoder(code), PATCH) + self.decoder(code)
+
     def encode(self, pictures: Tensor, return_dict: bool = True) -> AutoencoderTinyOutput | tuple[Tensor]:
         """(B, 3, H, W) in -1..1, sides multiples of 8, to (B, C, H/8, W/8) of about zero mean and unit variance."""
-        code = self.linear_encoder(F.pixel_unshuffle(pictures, PATCH)) + self.encoder(pictures)
+        code = in_tiles(self._encode, pictures, PATCH, 1) if self.use_tiling else self._encode(pictures)
         latents = (code - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
         return AutoencoderTinyOutput(latents=latents) if return_dict else (latents,)
 
     def decode(self, latents: Tensor, return_dict: bool = True, **_: object) -> DecoderOutput | tuple[Tensor]:
         """(B, C, h, w) to (B, 3, 8h, 8w), about -1..1, not clamped."""
         code = latents * self.latent_std[:, None, None] + self.latent_mean[:, None, None]
-        sample = F.pixel_shuffle(self.linear_decoder(code), PATCH) + self.decoder(code)
+        sample = in_tiles(self._decode, code, 1, PATCH) if self.use_tiling else self._decode(code)
         return DecoderOutput(sample=sample) if return_dict else (sample,)
 
     def forward(self, pictures: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
@@ -112,6 +130,32 @@ class Autoencoder(ModelMixin, ConfigMixin):
         mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
         self.latent_mean += self.latent_std * mean.to(self.latent_mean)
         self.latent_std *= std.to(self.latent_std)
+
+
+def in_tiles(function: Callable[[Tensor], Tensor], values: Tensor, scale_in: int, scale_out: int) -> Tensor:
+    """Applies a local function tile by tile.
+
+    Args:
+        function: of pictures of any size.
+        values: (B, C, H, W).
+        scale_in: pixels of ``values`` for each pixel of the latent, along one side.
+        scale_out: pixels of the result for each.
+    """
+    height, width = (side // scale_in for side in values.shape[2:])
+    rows = []
+    for top in range(0, height, TILE):
+        row = []
+        for left in range(0, width, TILE):
+            y, x = max(0, top - MARGIN), max(0, left - MARGIN)
+            bottom, right = min(height, top + TILE), min(width, left + TILE)
+            done = function(_window(values, y, x, bottom + MARGIN, right + MARGIN, scale_in))
+            row.append(_window(done, top - y, left - x, bottom - y, right - x, scale_out))
+        rows.append(torch.cat(row, -1))
+    return torch.cat(rows, -2)
+
+
+def _window(values: Tensor, top: int, left: int, bottom: int, right: int, scale: int) -> Tensor:
+    return values[..., top * scale : bottom * scale, left * scale : right * scale]
 
 
 class ResidualBlock(nn.Module):

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from instaface.diffusion.conditions import picture
 from instaface.errors import InstaFaceError
 from instaface.training.config import StageName, TrainingConfig
 from instaface.training.draws import Source
@@ -41,3 +47,41 @@ def sources(stage: StageName, config: TrainingConfig, data: Path) -> tuple[Sourc
     edits_only = config.data.model_copy(update={"pairs": {"there_and_back": 1.0}})
     model = config.model.size, config.model.recogniser, config.model.convention
     return Pairs(shards, training, config.data, *model), Pairs(shards, validation, edits_only, *model)
+
+
+class Embedded:
+    """Photos of a dataset with the embeddings that were stored with them, for distilling a recogniser.
+
+    Args:
+        shards: the dataset.
+        numbers: which of its faces.
+        recogniser: whose embeddings.
+        size: side of the pictures.
+    """
+
+    def __init__(self, shards: Shards, numbers: list[int], recogniser: str, size: int) -> None:
+        self.shards, self.numbers, self.recogniser, self.size = shards, numbers, recogniser, size
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def sample(self, index: int, random: np.random.Generator) -> dict[str, Tensor]:
+        """``photo`` (3, S, S) in -1..1, mirrored or not, and ``face`` (F,)."""
+        prepared = self.shards[self.numbers[index]]
+        if self.recogniser not in prepared.embeddings:
+            stored = ", ".join(prepared.embeddings)
+            raise InstaFaceError(
+                f"data {self.shards.folder}: no embeddings of {self.recogniser!r}, stored are {stored}"
+            )
+        pixels = cv2.resize(prepared.face.photo.pixels, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        photo = picture(pixels)[0]
+        face = torch.from_numpy(prepared.embeddings[self.recogniser])
+        return {"photo": photo.flip(-1) if random.random() < 0.5 else photo, "face": face}
+
+
+def embedded(data: Path, recogniser: str, size: int) -> tuple[Embedded, Embedded]:
+    """Training and validation samples for distilling ``recogniser``."""
+    shards = Shards(data)
+    training = [n for n in range(len(shards)) if n % VALIDATION_EVERY]
+    validation = [n for n in range(len(shards)) if n % VALIDATION_EVERY == 0]
+    return Embedded(shards, training, recogniser, size), Embedded(shards, validation, recogniser, size)
