@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
 VENV   ?= .venv
 BIN     = $(VENV)/bin
-CV_FIX  = $(BIN)/pip uninstall -q -y opencv-contrib-python && $(BIN)/pip install -q --no-deps -c constraints.txt opencv-contrib-python-headless
+CV_FIX  = $(BIN)/pip uninstall -q -y opencv-contrib-python && $(BIN)/pip install -q --no-deps --force-reinstall -c constraints.txt opencv-contrib-python-headless
 
 .PHONY: demo test lint format types unit slow clean
 
@@ -32,7 +32,8 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 # MediaPipe asks for the OpenCV build with a window system, which fails to load on a bare machine (libGL);
-# the headless build of the same version is the same library without it.
+# the headless build of the same version is the same library without it. Both own the same files, so it is put
+# back after the other one has been taken out.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(BIN)/pip install -q -c constraints.txt -e .
 	$(CV_FIX)
