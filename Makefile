@@ -34,12 +34,12 @@ $(VENV)/bin/pip:
 # MediaPipe asks for the OpenCV build with a window system, which fails to load on a bare machine (libGL);
 # the headless build of the same version is the same library without it. Both own the same files, so it is put
 # back after the other one has been taken out.
-$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+$(VENV)/.installed: pyproject.toml constraints.txt Makefile | $(VENV)/bin/pip
 	$(BIN)/pip install -q -c constraints.txt -e .
 	$(CV_FIX)
 	touch $@
 
-$(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/pip
+$(VENV)/.installed-test: pyproject.toml constraints.txt Makefile | $(VENV)/bin/pip
 	$(BIN)/pip install -q -c constraints.txt -e ".[test]"
 	$(CV_FIX)
 	touch $@ $(VENV)/.installed
