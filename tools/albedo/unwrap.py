@@ -17,6 +17,7 @@ from instaface.track import TrackedFace
 
 SIZE = 256
 GRAZING = (0.15, 0.5)  # cosine to the viewing ray: below the first a texel is not trusted, above the second fully
+STRANDS = 7  # pixels around hair and background that are not trusted
 DARK, BRIGHT = 0.002, 0.95  # linear; photos clip outside
 
 Floats = NDArray[np.float32]
@@ -81,7 +82,7 @@ def layout(model: OpenHead) -> Layout:
         skin=skin,
         plain=skin & region("face") & ~soft,
         learned=skin & region("face", "ears"),
-        darkness=np.where(soft, 3.0, np.where(beard, 1.5, 0.7)).astype(np.float32),
+        darkness=np.where(soft, 3.0, np.where(beard, 1.5, 0.5)).astype(np.float32),
         hue=np.where(soft, 1.2, np.where(beard, 0.5, 0.3)).astype(np.float32),
     )
 
@@ -105,9 +106,8 @@ def unwrap(face: TrackedFace, model: OpenHead) -> Unwrapped:
     linear = cv2.GaussianBlur(linear_from_pixels(face.frame_pixels), (0, 0), 0.6)
     x, y = pixels[..., 0] - 0.5, pixels[..., 1] - 0.5
     colour = cv2.remap(linear, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    bare = cv2.remap(
-        cv2.erode(face.matte.person - face.matte.hair, np.ones((3, 3))), x, y, cv2.INTER_LINEAR, borderValue=0
-    )
+    skin = cv2.erode(face.matte.person - face.matte.hair, np.ones((STRANDS, STRANDS)))
+    bare = cv2.remap(skin, x, y, cv2.INTER_LINEAR, borderValue=0)
     # 3. Trust.
     depth = rasterise(points, faces, frame.height, frame.width).depth
     seen = visible(pixels, depth) & place.skin

@@ -89,8 +89,11 @@ def solve(
         tones, shading = mean + (albedo.astype(np.float32) @ of_albedo).T, harmonics @ light
         errors = colours - tones * shading
         squares = (errors**2).sum(1) / (3 * variance)
-        squares /= max(1.0, float(np.median(squares)))  # while the whole face is far off, it is not an outlier
-        weights = trust / (1 + squares / ROBUST**2) ** 2  # Geman-McClure
+        noise = max(
+            1.0, float(np.median(squares))
+        )  # of this face, over the usual; what is off as a whole is no outlier
+        squares /= noise
+        weights = trust / noise / (1 + squares / ROBUST**2) ** 2  # Geman-McClure
         root = np.sqrt(weights).astype(np.float32)
         gram, right = prior.copy(), target - prior @ np.concatenate([light.T.ravel(), albedo])
         for channel in range(3):
