@@ -45,6 +45,12 @@ class Layer:
     depth: Array
     over: Array
 
+    @classmethod
+    def nothing(cls) -> Layer:
+        """A layer that shows nothing."""
+        flat, colour = np.zeros((1, 1), np.float32), np.zeros((1, 1, 3), np.float32)
+        return cls((slice(0, 1), slice(0, 1)), colour, flat, flat, flat, colour + 1, flat + np.inf, flat)
+
 
 @dataclass(frozen=True)
 class Surfaces:
@@ -175,6 +181,8 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
         selected: (n,) triangles to draw.
         before: (H, W) float32 depth of the face, which hides what lies farther; None hides nothing.
     """
+    if not len(selected):
+        return Layer.nothing()
     height, width = scene.depth.shape
     # 1. What each pixel sees.
     faces = surfaces.faces[selected]
