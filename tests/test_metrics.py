@@ -11,11 +11,12 @@ import torch
 
 from instaface.evaluation.cheeks import cheek_ratio
 from instaface.evaluation.detection import detection_auc, features, radial_spectrum
+from instaface.evaluation.figures import FIGURES, statistic
 from instaface.evaluation.inception import frechet_distance, kernel_distance
 from instaface.evaluation.patches import excess, laplacian_pyramid, patch_corners, patches, sliced_wasserstein
 from instaface.evaluation.pixels import colour_shift, psnr, sharpness_kept, ssim
 from instaface.evaluation.pose import pose_by_pnp, rigid_points
-from instaface.evaluation.statistics import bootstrap_interval, slope
+from instaface.evaluation.statistics import bootstrap_interval
 from instaface.face import Camera, rotation_from_angles
 
 
@@ -183,11 +184,21 @@ def test_cheeks_tell_where_the_light_is():
     assert cheek_ratio(picture, landmarks) == pytest.approx(1, abs=0.02)
 
 
-def test_slope_and_bootstrap():
+def test_a_slope_is_least_squares_through_the_origin():
     rng = np.random.default_rng(0)
-    asked = rng.uniform(-30, 30, 100)
-    assert slope(asked, 0.7 * asked) == pytest.approx(0.7)
-    assert np.isnan(slope([0.0], [1.0]))
+    asked = rng.uniform(-30, 30, (100, 1))
+    got = 0.7 * asked + rng.normal(0, 1, (100, 1))
+    figure = next(figure for figure in FIGURES if figure.statistic == "slope")
+    expected = np.linalg.lstsq(asked, got[:, 0], rcond=None)[0][0]
+    assert float(statistic(figure, (asked, got))) == pytest.approx(expected)
+    got[:50] = np.nan  # rows without a face count neither way
+    expected = np.linalg.lstsq(asked[50:], got[50:, 0], rcond=None)[0][0]
+    assert float(statistic(figure, (asked, got))) == pytest.approx(expected)
+    assert np.isnan(statistic(figure, (0 * asked, got)))
+
+
+def test_the_interval_is_the_librarys():
+    rng = np.random.default_rng(0)
     values = rng.normal(3, 2, 200)
     expected = scipy.stats.bootstrap((values,), np.mean, method="percentile", rng=rng).confidence_interval
     interval = bootstrap_interval((values[:, None],), lambda x: x.mean(axis=(-2, -1)))

@@ -206,7 +206,7 @@ def _judged(photo: Path, recogniser: str) -> Any:
     """The largest face of a photo with what the judges say."""
     from instaface.evaluation.measure import judge
     from instaface.photo import read_photo
-    from instaface.track import track  # type: ignore[attr-defined]
+    from instaface.track import track
 
     faces = track(read_photo(photo))
     if not faces:
@@ -217,7 +217,7 @@ def _judged(photo: Path, recogniser: str) -> Any:
 def _tracked_like(source: Any, pixels: Any) -> Any:
     """The face of an edited picture that lies where the source's was, or None."""
     from instaface.photo import Photo
-    from instaface.track import track  # type: ignore[attr-defined]
+    from instaface.track import track
 
     faces = track(Photo(pixels, focal=source.photo.focal))
     x0, y0, x1, y1 = source.box

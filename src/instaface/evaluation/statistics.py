@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 RESAMPLES = 1000
 
@@ -29,10 +29,3 @@ def bootstrap_interval(
     values = statistic(*(column[draws] for column in columns))
     low, high = np.nanpercentile(values, [2.5, 97.5], method="nearest") if not np.isnan(values).all() else (np.nan,) * 2
     return float(low), float(high)
-
-
-def slope(asked: ArrayLike, got: ArrayLike) -> float:
-    """Least-squares slope through the origin of what came out against what was asked: 1 is exact."""
-    asked, got = np.asarray(asked, np.float64), np.asarray(got, np.float64)
-    total = float(asked @ asked)
-    return float(asked @ got) / total if total > 0 else float("nan")
