@@ -28,15 +28,17 @@ def test_a_known_similarity_is_found_exactly():
     np.testing.assert_allclose(matrix, np.column_stack([scale * turn, shift]), atol=1e-9)
 
 
-@pytest.mark.parametrize("scale", [1.0, 4.0])
+@pytest.mark.parametrize("scale", [1.0, 1.5, 4.0])
 def test_a_crop_lies_where_the_points_say(scale):
-    """A photo that is bright right of x = 30 gives a crop that is bright right of its middle, to a tenth of a pixel."""
-    pixels = np.zeros((int(60 * scale), int(60 * scale), 3), np.uint8)
-    pixels[:, int(30 * scale) :] = 200
+    """Each pixel of a crop of a ramp shows the place that its centre comes from, to a tenth of a pixel."""
+    size = round(60 * scale)
+    slope = 240 / size
+    pixels = np.rint(np.broadcast_to(slope * (np.arange(size) + 0.5)[None, :, None], (size, size, 3))).astype(np.uint8)
     points = np.array([[10.0, 10], [50, 10], [50, 50], [10, 50]]) * scale
     template = np.array([[0.0, 0], [40, 0], [40, 40], [0, 40]])
-    crop = crop_similarity(pixels, points, template, 40)[20, :, 0] / 200
-    assert 40 - crop.sum() == pytest.approx(20, abs=0.1)
+    crop = crop_similarity(pixels, points, template, 40)[20, :, 0]
+    assert crop.mean() / slope / scale == pytest.approx(30, abs=0.1)
+    assert np.diff(crop.astype(float)).mean() / slope / scale == pytest.approx(1, abs=0.02)
 
 
 def test_embeddings_are_unit_vectors_and_survive_mirroring_and_size(dlib, astronaut):
