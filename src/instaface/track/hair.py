@@ -222,7 +222,7 @@ def _attached(share: Floats, person: Floats, place: Place) -> Floats:
     import cv2
 
     _, labels, stats, _ = cv2.connectedComponentsWithStats(((share > 0.5) & (person > 0.3)).astype(np.uint8))
-    head = (place.outside > 0.02) & (place.y < 0.5) & (np.abs(place.x) < 0.9)
+    head = (place.outside > 0.02) & (place.y < 0.35) & (np.abs(place.x) < 0.9)
     counts = np.bincount(labels[head], minlength=len(stats))
     kept = counts > np.maximum(10, 0.05 * stats[:, cv2.CC_STAT_AREA])
     kept[0] = False
