@@ -65,6 +65,15 @@ def test_a_turned_photo_gives_a_rolled_head(astronaut: NDArray[np.uint8], quarte
     assert abs(turned) < 4
 
 
+def test_a_large_photo_that_lies_gives_the_same_box_as_a_small_one(astronaut: NDArray[np.uint8]) -> None:
+    import cv2
+
+    lying = np.ascontiguousarray(np.rot90(astronaut))
+    pictures = lying, cv2.resize(lying, (1536, 1536), interpolation=cv2.INTER_CUBIC)
+    small, large = (max(detect(picture), key=lambda face: face.score) for picture in pictures)
+    assert np.abs(np.array(large.box) / 3 - small.box).max() < 12
+
+
 def test_collage_gives_every_face_once_largest_first(astronaut: NDArray[np.uint8]) -> None:
     import cv2
 

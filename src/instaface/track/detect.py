@@ -49,9 +49,10 @@ def detect(pixels: NDArray[np.uint8]) -> list[Detection]:
             tile = pixels[y : y + size, x : x + size]
             found += [_moved(face, x, y) for face in _run(tile, True) if not _cut(face.box, x, y, tile, pixels)]
     if all(face.score < SURE for face in found):
-        found += _padded(pixels)
-    if all(face.score < SURE for face in found):
-        found += _turned(pixels)
+        small, scale = _shrunk(pixels)
+        found += [_scaled(face, scale) for face in _padded(small)]
+        if all(face.score < SURE for face in found):
+            found += [_scaled(face, scale) for face in _turned(small)]
     return suppress(found)
 
 
@@ -144,6 +145,21 @@ def _cut(
 def _moved(face: Detection, dx: float, dy: float) -> Detection:
     x0, y0, x1, y1 = face.box
     return replace(face, box=(x0 + dx, y0 + dy, x1 + dx, y1 + dy), eyes=face.eyes + np.array([dx, dy], np.float32))
+
+
+def _shrunk(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """A picture no larger than a tile, and how much larger the photo is."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    scale = max(1.0, max(height, width) / TILE)
+    size = (max(1, round(width / scale)), max(1, round(height / scale)))
+    return (cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale > 1 else pixels), scale
+
+
+def _scaled(face: Detection, scale: float) -> Detection:
+    x0, y0, x1, y1 = face.box
+    return replace(face, box=(x0 * scale, y0 * scale, x1 * scale, y1 * scale), eyes=face.eyes * np.float32(scale))
 
 
 def _padded(pixels: NDArray[np.uint8]) -> list[Detection]:
