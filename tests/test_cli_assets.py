@@ -11,6 +11,7 @@ from PIL import Image
 import flame_files as files
 from instaface.edit import Edit
 from instaface.track.deca_networks import DetailDecoder, Encoder
+from instaface.track.models import face_model
 from test_cli import error_line, run  # noqa: F401
 
 
@@ -133,3 +134,18 @@ def test_the_evaluated_editor_may_have_another_face_model(stack, tmp_path):
     assert (kept == source.photo.pixels).all()
     driven = open_system(options).render(source, Case(stack, "self", driver=stack), target).pixels
     assert (driven == source.photo.pixels).all()  # the face drives itself
+
+
+def test_datasets_and_pairs_may_have_another_face_model(stack, monkeypatch):
+    from instaface.training.pairs import there_and_back
+    from instaface.training.prepare import prepare_photo
+    from instaface.training.shards import unpack
+
+    monkeypatch.setenv("INSTAFACE_HOME", str(stack.parent / "home"))
+    ((key, packed),) = prepare_photo(stack, 192, (), face_model="flame")
+    face = unpack(key, packed).face
+    model, _ = face_model(face.model)
+    assert model.name == "flame" and face.parameters.expression.shape[1] == len(model.expression_names)
+    pair = there_and_back(face, Edit(turn=10), model)
+    assert pair is not None and pair.drawn_face.model == "flame"
+    assert pair.parameters.head[0, 0] == face.parameters.head[0, 0]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from instaface.cli.options import FaceModel, FaceModels
 from instaface.errors import InstaFaceError
 
 STAGES = ("autoencoder", "1", "2")
@@ -83,6 +84,7 @@ def prepare(
         Path | None, typer.Option(metavar="FILE.csv", help="A column [b]file[/b], and others such as [b]group[/b].")
     ] = None,
     shard_size: Annotated[int, typer.Option(help="Photos in one shard.", min=1)] = 500,
+    face_model: FaceModel = FaceModels.openhead,
     jobs: Annotated[int, typer.Option("-j", "--jobs", help="Processes; 0 for all cores.", min=0)] = 0,
 ) -> None:
     """Make a dataset of photos: find, measure and align the faces.
@@ -95,7 +97,7 @@ def prepare(
     """
     from instaface.training.prepare import prepare as run
 
-    count = run(photos, output, size, recogniser or ["dlib"], labels, shard_size, jobs)
+    count = run(photos, output, size, recogniser or ["dlib"], labels, shard_size, jobs, face_model.value)
     typer.echo(f"{count} faces in {output}")
 
 
@@ -135,6 +137,7 @@ def personalize(
     config: Config,
     steps: Annotated[int | None, typer.Option(help="Updates; by default the config's.", min=1)] = None,
     face: Annotated[int, typer.Option(help="Which face of the photo, largest first.", min=0)] = 0,
+    face_model: FaceModel = FaceModels.openhead,
 ) -> None:
     """Learn one person from one photo, as a small adapter (LoRA).
 
@@ -146,7 +149,7 @@ def personalize(
     from instaface.training.personalize import personalize as run
 
     changes = {} if steps is None else {"personalize.steps": steps}
-    typer.echo(run(photo, output, Path(model), load_config(config, changes), face))
+    typer.echo(run(photo, output, Path(model), load_config(config, changes), face, face_model.value))
 
 
 def _changes(options: list[str]) -> dict[str, object]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from instaface.errors import InstaFaceError
 from instaface.face import MorphableModel, OpenHead
-from instaface.photo import Photo
 from instaface.track.tracked import TrackedFace
 from instaface.track.tracker import track
 
 FACE_MODELS = ("openhead", "flame")
 
 
-def face_model(name: str) -> tuple[MorphableModel, Callable[[Photo], list[TrackedFace]]]:
-    """A face model, and what finds its parameters in photos.
+def face_model(name: str) -> tuple[MorphableModel, Callable[..., list[TrackedFace]]]:
+    """A face model, and what finds its parameters in photos, called as :func:`instaface.track.track`.
 
     Args:
         name: "openhead" (ships with the package) or "flame" (with DECA, from files that the user adds).
@@ -31,4 +31,4 @@ def face_model(name: str) -> tuple[MorphableModel, Callable[[Photo], list[Tracke
 
     flame = FLAME.load()
     encoder()  # missing weights are said at once, not with the first photo
-    return flame, lambda photo: track_with_deca(photo, flame=flame)
+    return flame, partial(track_with_deca, flame=flame)

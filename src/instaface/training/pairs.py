@@ -16,11 +16,12 @@ from instaface.diffusion.conditions import Canvas, conditions, picture
 from instaface.draft import Draft, draft
 from instaface.edit import EXPRESSIONS, Edit
 from instaface.edit.apply import apply
-from instaface.face import FaceParameters, MorphableModel, OpenHead
+from instaface.face import FaceParameters, MorphableModel
 from instaface.photo import composite
 from instaface.recognise import FaceRecogniser, load_recogniser
 from instaface.render import interpolate, render_maps
-from instaface.track import Frame, TrackedFace, track
+from instaface.track import Frame, TrackedFace
+from instaface.track.models import face_model
 from instaface.training.config import DataConfig
 from instaface.training.shards import Shards
 
@@ -55,7 +56,7 @@ def reconstruction(target: TrackedFace) -> Pair:
     return Pair(target, still, target, target.parameters, ("normals", "albedo", "rendering"))
 
 
-def there_and_back(target: TrackedFace, edit: Edit, model: OpenHead) -> Pair | None:
+def there_and_back(target: TrackedFace, edit: Edit, model: MorphableModel) -> Pair | None:
     """The photo under an edit, tracked anew, and carried back into its own view.
 
     Misfit, stretching and holes are those of real edits: with the same fit both ways the photo would come back
@@ -68,7 +69,8 @@ def there_and_back(target: TrackedFace, edit: Edit, model: OpenHead) -> Pair | N
     moved = apply(edit, target.parameters, model)
     there = draft(target, moved, model)
     pixels = composite(target.photo.pixels, there.pixels, there.mask, target.frame.x, target.frame.y)
-    found = track(replace(target.photo, pixels=pixels), faces=1, model=model)
+    _, find = face_model(model.name)
+    found = find(replace(target.photo, pixels=pixels), faces=1)
     if not found:
         return None
     # 2. Back, with the new fit.
@@ -83,7 +85,7 @@ def there_and_back(target: TrackedFace, edit: Edit, model: OpenHead) -> Pair | N
     return Pair(target, replace(back, coverage=coverage, appearance=appearance), face, parameters)
 
 
-def holes(target: TrackedFace, edit: Edit, model: OpenHead) -> Pair | None:
+def holes(target: TrackedFace, edit: Edit, model: MorphableModel) -> Pair | None:
     """The sharp photo with only the holes and the coverage of an edit there and back."""
     pair = there_and_back(target, edit, model)
     if pair is None:
@@ -159,7 +161,6 @@ class Pairs:
     ) -> None:
         self.shards, self.numbers, self.options = shards, numbers, options
         self.size, self.recogniser_name, self.convention = size, recogniser, convention
-        self.model = OpenHead.load()
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -175,16 +176,17 @@ class Pairs:
         """A pair as tensors: see :class:`instaface.training.stages.DiffusionStage` for what is in it."""
         prepared = self.shards[self.numbers[index]]
         target = prepared.face
+        model, _ = face_model(target.model)
         kinds = self.options.pairs
         kind = random.choice(list(kinds), p=np.array(list(kinds.values())) / sum(kinds.values()))
         edit = random_edit(random, self.options)
         pair = None
         if kind == "there_and_back":
-            pair = there_and_back(target, edit, self.model)
+            pair = there_and_back(target, edit, model)
         elif kind == "holes":
-            pair = holes(target, edit, self.model)
+            pair = holes(target, edit, model)
         recogniser = load_recogniser(self.recogniser_name)
-        return as_sample(pair or reconstruction(target), self.model, self.size, recogniser, random, self.convention)
+        return as_sample(pair or reconstruction(target), model, self.size, recogniser, random, self.convention)
 
 
 def as_sample(

@@ -20,7 +20,8 @@ from instaface.diffusion.config import Networks
 from instaface.errors import InstaFaceError
 from instaface.photo import read_photo
 from instaface.recognise import load_recogniser
-from instaface.track import track
+from instaface.track.models import FACE_MODELS
+from instaface.track.models import face_model as load_face_model
 from instaface.training.config import PersonalizeConfig, TrainingConfig
 from instaface.training.loop import load_networks, to_device
 from instaface.training.pairs import as_sample, random_edit, reconstruction, there_and_back
@@ -88,7 +89,14 @@ class PersonalStage(DiffusionStage):
         return state
 
 
-def personalize(photo: Path, output: Path, model: Path, config: TrainingConfig, face: int = 0) -> Path:
+def personalize(
+    photo: Path,
+    output: Path,
+    model: Path,
+    config: TrainingConfig,
+    face: int = 0,
+    face_model: str = FACE_MODELS[0],
+) -> Path:
     """Learns a person from one photo and edits of it.
 
     Args:
@@ -97,6 +105,7 @@ def personalize(photo: Path, output: Path, model: Path, config: TrainingConfig, 
         model: a pipeline's folder.
         config: with a section ``personalize``.
         face: which of the photo's faces, largest first.
+        face_model: "openhead", or "flame" from the user's files.
 
     Returns:
         ``output``.
@@ -106,7 +115,7 @@ def personalize(photo: Path, output: Path, model: Path, config: TrainingConfig, 
     """
     if config.personalize is None:
         raise InstaFaceError("the config has no section 'personalize'")
-    samples = _samples(photo, face, config)
+    samples = _samples(photo, face, config, face_model)
     return fit_adapter(samples, output, load_networks(config.model, model), config.personalize)
 
 
@@ -136,19 +145,18 @@ def fit_adapter(samples: list[dict[str, Any]], output: Path, networks: Networks,
     return output
 
 
-def _samples(photo: Path, face: int, config: TrainingConfig) -> list[dict[str, Any]]:
+def _samples(photo: Path, face: int, config: TrainingConfig, face_model: str) -> list[dict[str, Any]]:
     """The photo as it is, and edits of it there and back."""
-    from instaface.face import OpenHead
-
-    found = track(read_photo(photo))
+    model, find = load_face_model(face_model)
+    found = find(read_photo(photo))
     if face >= len(found):
         raise InstaFaceError(f"{photo}: there is no face {face}, found were {len(found)}")
-    target, open_head = found[face], OpenHead.load()
+    target = found[face]
     recogniser, random = load_recogniser(config.model.recogniser), np.random.default_rng(0)
     pairs = [reconstruction(target)]
-    pairs += [there_and_back(target, random_edit(random, config.data), open_head) or pairs[0] for _ in range(SAMPLES)]
+    pairs += [there_and_back(target, random_edit(random, config.data), model) or pairs[0] for _ in range(SAMPLES)]
     size, convention = config.model.size, config.model.convention
-    return [as_sample(pair, open_head, size, recogniser, random, convention) for pair in pairs]
+    return [as_sample(pair, model, size, recogniser, random, convention) for pair in pairs]
 
 
 def _pick(batch: Any, numbers: Tensor) -> Any:

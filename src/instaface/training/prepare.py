@@ -18,6 +18,8 @@ from instaface.errors import InstaFaceError
 from instaface.photo import Photo, read_photo
 from instaface.recognise import load_recogniser
 from instaface.track import TrackedFace, track
+from instaface.track.models import FACE_MODELS
+from instaface.track.models import face_model as load_face_model
 from instaface.training.align import crop_ffhq
 from instaface.training.pictures import SUFFIXES
 from instaface.training.shards import Prepared, pack, write_index, write_shard
@@ -35,7 +37,11 @@ class LeftOut:
 
 
 def prepare_photo(
-    path: Path, size: int, recognisers: Sequence[str], labels: Mapping[str, str] | None = None
+    path: Path,
+    size: int,
+    recognisers: Sequence[str],
+    labels: Mapping[str, str] | None = None,
+    face_model: str = FACE_MODELS[0],
 ) -> list[tuple[str, dict[str, bytes]]] | LeftOut:
     """One photo's faces as files; a pure function of the photo, so that any engine can map it.
 
@@ -44,13 +50,15 @@ def prepare_photo(
         size: side of the aligned pictures.
         recognisers: whose embeddings are stored.
         labels: what is known of the photo.
+        face_model: whose parameters are stored.
 
     Returns:
         (key, files by suffix) of each face, or the reason why there is none.
     """
     try:
         photo = read_photo(path)
-        found = [_prepare_face(face, path.stem, size, recognisers, labels or {}) for face in track(photo)]
+        find = load_face_model(face_model)[1]
+        found = [_prepare_face(face, path.stem, size, recognisers, labels or {}, find) for face in track(photo)]
     except InstaFaceError as error:
         return LeftOut(path, str(error))
     faces = [face for face in found if isinstance(face, Prepared)]
@@ -60,7 +68,12 @@ def prepare_photo(
 
 
 def _prepare_face(
-    face: TrackedFace, stem: str, size: int, recognisers: Sequence[str], labels: Mapping[str, str]
+    face: TrackedFace,
+    stem: str,
+    size: int,
+    recognisers: Sequence[str],
+    labels: Mapping[str, str],
+    find: Callable[..., list[TrackedFace]],
 ) -> Prepared | str:
     """A face, aligned and tracked anew in the aligned picture; or why it cannot be used."""
     index = face.index
@@ -70,7 +83,7 @@ def _prepare_face(
     pixels, outside = crop_ffhq(face.photo.pixels, face.landmarks, size)
     if outside > MAX_OUTSIDE:
         return f"face {index} is too close to the border: {outside:.0%} of its crop lies outside"
-    again = track(Photo(pixels), faces=1)
+    again = find(Photo(pixels), faces=1)
     if not again:
         return f"face {index} is not found any more in its crop"
     embeddings = {name: load_recogniser(name).embed_face(pixels, again[0].landmarks) for name in recognisers}
@@ -86,6 +99,7 @@ def prepare(
     labels: Path | None = None,
     shard_size: int = 500,
     jobs: int = 0,
+    face_model: str = FACE_MODELS[0],
 ) -> int:
     """Prepares a folder of photos, in parallel; a run that was stopped goes on with the shards that are missing.
 
@@ -97,13 +111,15 @@ def prepare(
         labels: CSV with a column ``file`` and any others, which are stored with the faces.
         shard_size: photos in one shard.
         jobs: processes, 0 for all cores.
+        face_model: "openhead", or "flame" from the user's files.
 
     Returns:
         Number of faces in the dataset.
 
     Raises:
-        InstaFaceError: no photos, or a folder that cannot be used.
+        InstaFaceError: no photos, a folder that cannot be used, or a face model without its files.
     """
+    load_face_model(face_model)  # missing files are said at once
     if not photos.is_dir():
         raise InstaFaceError(f"{photos}: no such folder")
     files = sorted(path for path in photos.rglob("*") if path.suffix.lower() in SUFFIXES)
@@ -122,7 +138,9 @@ def prepare(
             shard = output / f"{number:05}.tar"
             if not shard.exists():
                 left_out: list[LeftOut] = []
-                for_shard = _faces(pool, chunk, size, recognisers, known, left_out, lambda: progress.advance(task))
+                for_shard = _faces(
+                    pool, chunk, size, recognisers, known, face_model, left_out, lambda: progress.advance(task)
+                )
                 write_shard(shard, for_shard)
                 reasons = "".join(f"{item.path}\t{item.reason}\n" for item in left_out)
                 shard.with_suffix(".left_out.tsv").write_text(reasons, encoding="utf-8")
@@ -136,10 +154,11 @@ def _faces(
     size: int,
     recognisers: Sequence[str],
     known: Mapping[str, Mapping[str, str]],
+    face_model: str,
     left_out: list[LeftOut],
     advance: Callable[[], None],
 ) -> Iterator[tuple[str, dict[str, bytes]]]:
-    function = partial(prepare_photo, size=size, recognisers=tuple(recognisers))
+    function = partial(prepare_photo, size=size, recognisers=tuple(recognisers), face_model=face_model)
     futures = [pool.submit(function, path, labels=known.get(path.name)) for path in files]
     for future in futures:
         result = future.result()
