@@ -1,5 +1,7 @@
 """From photos to shards to training pairs."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,14 @@ from instaface.edit import Edit
 from instaface.errors import InstaFaceError
 from instaface.face import OpenHead
 from instaface.training.align import crop_ffhq, ffhq_quad
-from instaface.training.config import DataConfig
+from instaface.training.config import DataConfig, TrainingConfig
 from instaface.training.pairs import KNOWN, Pairs, augment, holes, random_edit, there_and_back
 from instaface.training.prepare import LeftOut, prepare, prepare_photo
-from instaface.training.shards import Shards
+from instaface.training.samples import make_samples, unpack_sample
+from instaface.training.shards import Shards, read_files
+from instaface.training.sources import sources
+from tiny_model import tiny_config
+from tiny_training import tiny_training
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +144,27 @@ def test_a_folder_without_a_dataset_is_named(tmp_path):
         prepare(tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(InstaFaceError, match="no photo in it"):
         prepare(tmp_path, tmp_path / "out")
+
+
+def test_samples_made_in_advance_are_those_made_while_training(dataset, tmp_path):
+    config = TrainingConfig(model=tiny_config(), data=DataConfig(pairs={"there_and_back": 1}))
+    assert make_samples(dataset, config, tmp_path / "samples", per_face=2, jobs=1) == 2
+    index = Shards(tmp_path / "samples")
+    assert [row["key"] for row in index.rows] == ["astronaut~0", "astronaut~1"]
+    stored = unpack_sample(read_files(index.folder, index.rows[1]))
+    made = Pairs(Shards(dataset), [0], config.data, 64, "dlib").make(0, np.random.default_rng((0, 1)), None)
+    assert stored.keys() == made.keys() and stored["maps"].keys() == made["maps"].keys()
+    for name in ("photo", "draft", "source", "coverage"):
+        assert stored[name].shape == made[name].shape
+        assert (stored[name] - made[name]).abs().mean() < 0.03
+    for name, value in stored["maps"].items():
+        assert (value - made["maps"][name]).abs().mean() < 0.03
+    assert torch.equal(stored["face"], made["face"])
+
+    rows = [{**row, "key": f"{k:02}~0"} for k in range(20) for row in index.rows[:1]]
+    (tmp_path / "samples" / "index.json").write_text(json.dumps(rows))
+    training, validation = sources(
+        "1", config.model_copy(update={"stage1": tiny_training().stage1}), tmp_path / "samples"
+    )
+    assert len(training) == 18 and [row["key"] for row in validation.rows] == ["00~0", "18~0"]
+    assert training.sample(3, np.random.default_rng(0))["source"].shape == (3, 64, 64)

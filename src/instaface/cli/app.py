@@ -250,7 +250,14 @@ def demo(
 
 app.command(no_args_is_help=True)(evaluating.evaluate)
 app.command(no_args_is_help=True)(evaluating.sheet)
-for _command in (training.prepare, training.init, training.train, training.distill, training.personalize):
+for _command in (
+    training.prepare,
+    training.pairs,
+    training.init,
+    training.train,
+    training.distill,
+    training.personalize,
+):
     app.command(no_args_is_help=True, rich_help_panel="Training")(_command)
 
 

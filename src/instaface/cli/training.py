@@ -1,4 +1,4 @@
-"""The commands ``prepare``, ``init``, ``train``, ``distill`` and ``personalize``."""
+"""The commands ``prepare``, ``pairs``, ``init``, ``train``, ``distill`` and ``personalize``."""
 
 from __future__ import annotations
 
@@ -99,6 +99,25 @@ def prepare(
 
     count = run(photos, output, size, recogniser or ["dlib"], labels, shard_size, jobs, face_model.value)
     typer.echo(f"{count} faces in {output}")
+
+
+def pairs(
+    data: Annotated[Path, typer.Argument(metavar="DATASET", help="From [b]instaface prepare[/b].", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="SAMPLES", help="Folder of the samples.")],
+    config: Config,
+    per_face: Annotated[int, typer.Option(help="Pairs of each face.", min=1)] = 2,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", help="Processes; 0 for all cores.", min=0)] = 0,
+) -> None:
+    """Make training pairs in advance, where making them would keep the networks waiting.
+
+    [b]Example[/b]
+
+    instaface pairs dataset/ -o samples/ --config configs/mini.yaml --per-face 3
+    """
+    from instaface.training.config import load_config
+    from instaface.training.samples import make_samples
+
+    typer.echo(f"{make_samples(data, load_config(config), output, per_face, jobs=jobs)} samples in {output}")
 
 
 def distill(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,7 +81,7 @@ def there_and_back(target: TrackedFace, edit: Edit, model: MorphableModel) -> Pa
     # 3. What was invented on the way there is not known now.
     invented = _over_photo(np.where(there.mask > 0, there.coverage, 1), target.frame, pixels.shape, 1.0)
     known = carried(invented, face, parameters, model)
-    coverage = np.minimum(back.coverage, np.where(back.mask > 0, known, 1))
+    coverage = np.minimum(back.coverage, np.where(back.mask > 0, known, 1)).clip(0, 1)
     appearance = np.where(coverage[..., None] < KNOWN, GREY, back.appearance).astype(np.uint8)
     return Pair(target, replace(back, coverage=coverage, appearance=appearance), face, parameters)
 
@@ -138,6 +139,13 @@ def random_edit(random: np.random.Generator, options: DataConfig) -> Edit:
     return Edit(turn=turn, nod=nod, tilt=tilt, expression=expression or {})
 
 
+def group_weights(rows: Sequence[dict], options: DataConfig) -> NDArray[np.float64]:
+    """How often each row of an index is drawn: groups count by the power ``balance`` of their size, 1 as they are."""
+    groups = [row["labels"].get(options.balance_by, "") for row in rows]
+    counts = Counter(groups)
+    return np.array([counts[group] ** (options.balance - 1) for group in groups])
+
+
 class Pairs:
     """Pairs of a dataset as samples of the stages that denoise.
 
@@ -167,15 +175,16 @@ class Pairs:
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """How often each face is drawn: groups count by the power ``balance`` of their share, 1 as they are."""
-        groups = [self.shards.rows[n]["labels"].get(self.options.balance_by, "") for n in self.numbers]
-        counts = Counter(groups)
-        return np.array([counts[group] ** (self.options.balance - 1) for group in groups])
+        """How often each face is drawn."""
+        return group_weights([self.shards.rows[n] for n in self.numbers], self.options)
 
     def sample(self, index: int, random: np.random.Generator) -> dict[str, Any]:
         """A pair as tensors: see :class:`instaface.training.stages.DiffusionStage` for what is in it."""
-        prepared = self.shards[self.numbers[index]]
-        target = prepared.face
+        return self.make(index, random, random)
+
+    def make(self, index: int, random: np.random.Generator, augmenting: np.random.Generator | None) -> dict[str, Any]:
+        """As :meth:`sample`; without ``augmenting`` the source stays as it is."""
+        target = self.shards[self.numbers[index]].face
         model, _ = face_model(target.model)
         kinds = self.options.pairs
         kind = random.choice(list(kinds), p=np.array(list(kinds.values())) / sum(kinds.values()))
@@ -186,7 +195,7 @@ class Pairs:
         elif kind == "holes":
             pair = holes(target, edit, model)
         recogniser = load_recogniser(self.recogniser_name)
-        return as_sample(pair or reconstruction(target), model, self.size, recogniser, random, self.convention)
+        return as_sample(pair or reconstruction(target), model, self.size, recogniser, augmenting, self.convention)
 
 
 def as_sample(
@@ -194,15 +203,19 @@ def as_sample(
     model: MorphableModel,
     size: int,
     recogniser: FaceRecogniser,
-    random: np.random.Generator,
+    random: np.random.Generator | None,
     convention: str = "instaface",
 ) -> dict[str, Any]:
-    """A pair as tensors over a square canvas of ``size``; its source is an augmented copy of the carried face."""
+    """A pair as tensors over a square canvas of ``size``; its source is an augmented copy of the carried face.
+
+    Without ``random`` the source is not augmented.
+    """
     face = pair.drawn_face
     canvas = Canvas(*_square(face.frame, size))
     given = conditions(face, pair.drawn, pair.parameters, model, canvas, convention)
     frame = face.frame
     photo = pair.target.photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
+    source = picture(canvas.put(face.frame_pixels))
     embedding = recogniser.embed_face(face.photo.pixels, face.landmarks)
     return {
         "photo": picture(canvas.put(photo))[0],
@@ -210,7 +223,7 @@ def as_sample(
         "given": {name: torch.tensor(float(name in pair.given)) for name in given.maps},
         "draft": given.draft[0],
         "coverage": given.coverage[0],
-        "source": augment(picture(canvas.put(face.frame_pixels)), random)[0],
+        "source": (source if random is None else augment(source, random))[0],
         "face": torch.from_numpy(embedding),
     }
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from rich.console import Console
@@ -23,6 +24,9 @@ from instaface.track.models import face_model as load_face_model
 from instaface.training.align import crop_ffhq
 from instaface.training.pictures import SUFFIXES
 from instaface.training.shards import Prepared, pack, write_index, write_shard
+
+Item = TypeVar("Item")
+Packed = list[tuple[str, dict[str, bytes]]]  # key and files by suffix, of each face
 
 MAX_OUTSIDE = 0.2  # share of the aligned picture that may lie outside of the photo
 MIN_FACE = 0.25  # sides of the face's box over that of the aligned picture, below which it is too small to learn from
@@ -42,7 +46,7 @@ def prepare_photo(
     recognisers: Sequence[str],
     labels: Mapping[str, str] | None = None,
     face_model: str = FACE_MODELS[0],
-) -> list[tuple[str, dict[str, bytes]]] | LeftOut:
+) -> Packed | LeftOut:
     """One photo's faces as files; a pure function of the photo, so that any engine can map it.
 
     Args:
@@ -125,41 +129,53 @@ def prepare(
     files = sorted(path for path in photos.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
         raise InstaFaceError(f"{photos}: no photo in it ({', '.join(SUFFIXES)})")
-    output.mkdir(parents=True, exist_ok=True)
     known = _labels(labels)
-    chunks = [files[k : k + shard_size] for k in range(0, len(files), shard_size)]
+    photos_and_labels = [(path, known.get(path.name, {})) for path in files]
+    run_in_shards(
+        photos_and_labels, partial(_prepare_item, size, tuple(recognisers), face_model), output, shard_size, jobs
+    )
+    return write_index(output)
+
+
+def _prepare_item(
+    size: int, recognisers: tuple[str, ...], face_model: str, item: tuple[Path, dict[str, str]]
+) -> Packed | LeftOut:
+    return prepare_photo(item[0], size, recognisers, item[1], face_model)
+
+
+def run_in_shards(
+    items: Sequence[Item], function: Callable[[Item], Packed | LeftOut], output: Path, shard_size: int, jobs: int
+) -> None:
+    """Writes what ``function`` makes of each item, in parallel; shards that are there are not made again.
+
+    Args:
+        items: what is mapped, in an order that does not change.
+        function: makes the files of an item, or says why there are none; runs in other processes.
+        output: folder of the shards, and of a list of what was left out beside each.
+        shard_size: items in one shard.
+        jobs: processes, 0 for all cores.
+    """
+    output.mkdir(parents=True, exist_ok=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with (
         ProcessPoolExecutor(jobs or os.cpu_count() or 1, initializer=torch.set_num_threads, initargs=(1,)) as pool,
         Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as progress,
     ):
-        task = progress.add_task("", total=len(files), note="")
-        for number, chunk in enumerate(chunks):
-            shard = output / f"{number:05}.tar"
+        task = progress.add_task("", total=len(items), note="")
+        for number, first in enumerate(range(0, len(items), shard_size)):
+            shard, part = output / f"{number:05}.tar", items[first : first + shard_size]
             if not shard.exists():
                 left_out: list[LeftOut] = []
-                for_shard = _faces(
-                    pool, chunk, size, recognisers, known, face_model, left_out, lambda: progress.advance(task)
-                )
-                write_shard(shard, for_shard)
+                futures = [pool.submit(function, item) for item in part]
+                write_shard(shard, _results(futures, left_out, lambda: progress.advance(task)))
                 reasons = "".join(f"{item.path}\t{item.reason}\n" for item in left_out)
                 shard.with_suffix(".left_out.tsv").write_text(reasons, encoding="utf-8")
-            progress.update(task, completed=min((number + 1) * shard_size, len(files)), note=shard.name)
-    return write_index(output)
+            progress.update(task, completed=first + len(part), note=shard.name)
 
 
-def _faces(
-    pool: Executor,
-    files: Sequence[Path],
-    size: int,
-    recognisers: Sequence[str],
-    known: Mapping[str, Mapping[str, str]],
-    face_model: str,
-    left_out: list[LeftOut],
-    advance: Callable[[], None],
+def _results(
+    futures: Sequence[Future], left_out: list[LeftOut], advance: Callable[[], None]
 ) -> Iterator[tuple[str, dict[str, bytes]]]:
-    function = partial(prepare_photo, size=size, recognisers=tuple(recognisers), face_model=face_model)
-    futures = [pool.submit(function, path, labels=known.get(path.name)) for path in files]
     for future in futures:
         result = future.result()
         advance()

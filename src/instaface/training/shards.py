@@ -144,9 +144,13 @@ class Shards:
         return len(self.rows)
 
     def __getitem__(self, number: int) -> Prepared:
-        row = self.rows[number]
-        with (self.folder / row["shard"]).open("rb") as file:
-            return unpack(row["key"], {suffix: _read(file, place) for suffix, place in row["files"].items()})
+        return unpack(self.rows[number]["key"], read_files(self.folder, self.rows[number]))
+
+
+def read_files(folder: Path, row: dict) -> dict[str, bytes]:
+    """The files of a row of the index, by suffix."""
+    with (folder / row["shard"]).open("rb") as file:
+        return {suffix: _read(file, place) for suffix, place in row["files"].items()}
 
 
 def _read(file: io.BufferedReader, place: tuple[int, int]) -> bytes:

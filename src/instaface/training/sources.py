@@ -11,7 +11,7 @@ from torch import Tensor
 
 from instaface.diffusion.conditions import picture
 from instaface.errors import InstaFaceError
-from instaface.training.config import StageName, TrainingConfig
+from instaface.training.config import DataConfig, StageName, TrainingConfig
 from instaface.training.draws import Source
 from instaface.training.pictures import VALIDATION_EVERY, PictureCrops, picture_files
 from instaface.training.shards import Shards
@@ -44,9 +44,24 @@ def sources(stage: StageName, config: TrainingConfig, data: Path) -> tuple[Sourc
     numbers = range(len(shards))
     validation = [n for n in numbers if n % VALIDATION_EVERY == 0]
     training = [n for n in numbers if n % VALIDATION_EVERY]
-    edits_only = config.data.model_copy(update={"pairs": {"there_and_back": 1.0}})
     model = config.model.size, config.model.recogniser, config.model.convention
+    if "photo.jpg" in shards.rows[0]["files"]:
+        return _made_in_advance(shards, config.data)
+    edits_only = config.data.model_copy(update={"pairs": {"there_and_back": 1.0}})
     return Pairs(shards, training, config.data, *model), Pairs(shards, validation, edits_only, *model)
+
+
+def _made_in_advance(shards: Shards, options: DataConfig) -> tuple[Source, Source]:
+    """Samples of ``instaface pairs``: the same faces are held out as without."""
+    from instaface.training.pairs import group_weights
+    from instaface.training.samples import Samples
+
+    faces = {key: n for n, key in enumerate(sorted({row["key"].partition("~")[0] for row in shards.rows}))}
+    rows: dict[bool, list[dict]] = {True: [], False: []}
+    for row in shards.rows:
+        rows[faces[row["key"].partition("~")[0]] % VALIDATION_EVERY == 0].append(row)
+    sources = [Samples(shards.folder, rows[k], group_weights(rows[k], options)) for k in (False, True)]
+    return sources[0], sources[1]
 
 
 class Embedded:
