@@ -158,7 +158,7 @@ def test_samples_made_in_advance_are_those_made_while_training(dataset, tmp_path
         assert stored[name].shape == made[name].shape
         assert (stored[name] - made[name]).abs().mean() < 0.03
     for name, value in stored["maps"].items():
-        assert (value - made["maps"][name]).abs().mean() < 0.03
+        assert (value - made["maps"][name]).abs().mean() < 0.04, name
     assert torch.equal(stored["face"], made["face"])
 
     rows = [{**row, "key": f"{k:02}~0"} for k in range(20) for row in index.rows[:1]]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -153,12 +155,13 @@ def run_in_shards(
         function: makes the files of an item, or says why there are none; runs in other processes.
         output: folder of the shards, and of a list of what was left out beside each.
         shard_size: items in one shard.
-        jobs: processes, 0 for all cores.
+        jobs: processes, 0 for all cores; 1 works in this one.
     """
     output.mkdir(parents=True, exist_ok=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    jobs = jobs or os.cpu_count() or 1
     with (
-        ProcessPoolExecutor(jobs or os.cpu_count() or 1, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        _pool(jobs) if jobs > 1 else nullcontext() as pool,
         Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as progress,
     ):
         task = progress.add_task("", total=len(items), note="")
@@ -166,18 +169,22 @@ def run_in_shards(
             shard, part = output / f"{number:05}.tar", items[first : first + shard_size]
             if not shard.exists():
                 left_out: list[LeftOut] = []
-                futures = [pool.submit(function, item) for item in part]
-                write_shard(shard, _results(futures, left_out, lambda: progress.advance(task)))
+                results = pool.map(function, part) if pool else map(function, part)
+                write_shard(shard, _packed(results, left_out, lambda: progress.advance(task)))
                 reasons = "".join(f"{item.path}\t{item.reason}\n" for item in left_out)
                 shard.with_suffix(".left_out.tsv").write_text(reasons, encoding="utf-8")
             progress.update(task, completed=first + len(part), note=shard.name)
 
 
-def _results(
-    futures: Sequence[Future], left_out: list[LeftOut], advance: Callable[[], None]
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    """Processes that begin afresh: a copy of this one could inherit locks that its libraries' threads hold."""
+    return ProcessPoolExecutor(jobs, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
+
+
+def _packed(
+    results: Iterable[Packed | LeftOut], left_out: list[LeftOut], advance: Callable[[], None]
 ) -> Iterator[tuple[str, dict[str, bytes]]]:
-    for future in futures:
-        result = future.result()
+    for result in results:
         advance()
         if isinstance(result, LeftOut):
             left_out.append(result)

@@ -116,7 +116,9 @@ class Samples:
 
 def _encode(kind: str, picture: Tensor) -> bytes:
     pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
-    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if kind == ".jpg" else []
+    # Colour at full resolution: in normals it says as much as brightness does.
+    full = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, *full] if kind == ".jpg" else []
     return cv2.imencode(kind, np.ascontiguousarray(pixels[..., ::-1]), options)[1].tobytes()
 
 
