@@ -204,8 +204,8 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
     still = _snap(source, window)
     x, y = source[..., 0] - 0.5, source[..., 1] - 0.5
     photo = cv2.remap(scene.head, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    masks = cv2.remap(np.dstack([scene.surface, scene.inside, scene.hair]), x, y, cv2.INTER_LINEAR)
-    surface, inside, hair = np.moveaxis(masks, -1, 0)
+    masks = cv2.remap(np.dstack([scene.surface, scene.bare, scene.inside, scene.hair]), x, y, cv2.INTER_LINEAR)
+    surface, bare, inside, hair = np.moveaxis(masks, -1, 0)
     alpha = photo[..., 3].clip(0, 1)
     turned = smoothstep(facing[..., 0], 0.05, 0.3)
     silhouette = 1 - smoothstep(facing[..., 1], 0.1, 0.5)  # a soft edge is one only as long as it is the silhouette
@@ -215,7 +215,7 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
         unwrapped = np.dstack([scene.texture.colour, scene.texture.mirrored])
         texture = cv2.remap(unwrapped, uv[..., 0], uv[..., 1], cv2.INTER_LINEAR)
         geometric = visible(source, scene.depth) * turned
-        seen, fallback, mirrored = geometric * surface * (1 - attributes[..., 9]), texture[..., :3], texture[..., 3]
+        seen, fallback, mirrored = geometric * bare * (1 - attributes[..., 9]), texture[..., :3], texture[..., 3]
         opacity = 1 - geometric * silhouette * (1 - alpha)
     # 4. The shell: the photo on its front, what lies well inside of it on its rim and back.
     over = np.ones_like(alpha)

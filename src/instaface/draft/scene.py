@@ -44,6 +44,7 @@ class Scene:
         solid: (H, W, 3) float32 the head's colour, continued from well inside over its silhouette.
         hair: (H, W) float32 0..1, hair.
         under: (H, W, 3) float32 the hair's colour, continued under the face.
+        bare: (H, W) float32 0..1, the person without hair and clothes.
         surface: (H, W) float32 0..1 where the camera sees the face model's surface and nothing in front of it.
         depth: (H, W) float32 depth of the face model, infinite where it is not.
         vertices: (V, 3) float32 face model as tracked, camera space.
@@ -65,6 +66,7 @@ class Scene:
     solid: Array
     hair: Array
     under: Array
+    bare: Array
     surface: Array
     depth: Array
     vertices: Array
@@ -181,11 +183,12 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     person, hair = _close_top(person, hair, margins, view, model)
 
     clothes = _pad(face.matte.clothes, margins, cv2.BORDER_REPLICATE)
-    surface = (view.part * (person - hair - clothes).clip(0, 1)).astype(np.float32)
+    bare = (person - hair - clothes).clip(0, 1).astype(np.float32)
+    surface = view.part * bare
     # Whatever is neither hair nor close to the head stays where it is: clothes, hands, what is held; but for thin
     # things, which are stray hair.
     around = np.maximum(view.near, _near(hair > 0.5, np.inf))
-    other = (person - hair - surface - clothes).clip(0, 1) * (1 - around)
+    other = (bare - surface).clip(0, 1) * (1 - around)
     stays = _thick(clothes + other, 0.015 * max(photo.shape))
     head_alpha = (person - stays).clip(0, 1).astype(np.float32)
 
@@ -196,7 +199,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     solid = continue_texture(photo, core)
     head = np.dstack([_unmix(photo, head_alpha, plate, solid), head_alpha])
     shell = _shell(view, model, surface, head_alpha, person, hair)
-    texture = _texture(view, model, face.parameters, head, surface * inside, hair * inside)
+    texture = _texture(view, model, face.parameters, head, bare * inside, hair * inside)
     return Scene(
         camera=camera,
         parameters=face.parameters,
@@ -211,6 +214,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         solid=solid,
         hair=hair,
         under=push_pull(solid, smoothstep(hair * inside, 0.6, 0.9)),
+        bare=bare,
         surface=surface,
         depth=view.depth,
         vertices=view.vertices,
@@ -337,14 +341,14 @@ def _shell_weights(view: View, model: MorphableModel, shape: tuple[int, ...], st
 
 
 def _texture(
-    view: View, model: MorphableModel, parameters: FaceParameters, head: Array, surface: Array, hair: Array
+    view: View, model: MorphableModel, parameters: FaceParameters, head: Array, bare: Array, hair: Array
 ) -> Texture:
     facing = -(view.normals * view.vertices).sum(-1) / np.linalg.norm(view.vertices, axis=-1)
     per_vertex = np.concatenate([view.projected, facing[:, None], _openness(model, parameters)[:, None]], -1)
     attributes, occupied, face = unwrap(model, per_vertex.astype(np.float32))
     x, y = attributes[..., 0] - 0.5, attributes[..., 1] - 0.5
     colour = cv2.remap(head[..., :3], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    masks = np.dstack([cv2.erode(surface, np.ones((5, 5))), hair])
+    masks = np.dstack([cv2.erode(bare, np.ones((5, 5))), hair])
     shown, haired = np.moveaxis(cv2.remap(masks, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), -1, 0)
     faced = occupied * visible(attributes[..., :3], view.depth) * smoothstep(attributes[..., 3], 0.1, 0.4)
     faced = faced * smoothstep(_density(x, y, occupied), *STRETCH)
