@@ -111,7 +111,7 @@ def compose(scene: Scene, layers: list[Layer]) -> Draft:
     left, top, right, bottom = scene.margins
     height, width = mask.shape
     window = (slice(top, height - bottom), slice(left, width - right))
-    return Draft(_to_bytes(final[window]), _to_bytes(appearance[window]), seen[window], mask[window])
+    return Draft(_to_bytes(final[window]), _to_bytes(appearance[window]), seen[window].clip(0, 1), mask[window])
 
 
 VISIBLE = 0.02  # opacity from which a layer counts
