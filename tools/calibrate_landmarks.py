@@ -100,7 +100,7 @@ def main(data: Path, output: Path) -> None:
     faces = list(observed(sampled(data)))
     nothing, known = Calibration.none(model), output.exists()
     seen = Calibration.load(model).expression if known else nothing.expression  # of calibrate_expressions.py
-    calibration = Calibration(nothing.offset, nothing.identity, seen)
+    calibration = Calibration(nothing.offset, nothing.identity, seen, nothing.turns)
     for step in range(ROUNDS):
         basis = reduced_basis(model, calibration)
         found = [fit(basis, *face) for face in faces]
@@ -111,7 +111,7 @@ def main(data: Path, output: Path) -> None:
         # What a relaxed mean face shows beyond the model's mean: offsets so far, and what was taken for other things.
         shown = calibration.offset + left + np.tensordot(posed, expression, 1) + np.tensordot(people, identity, 1)
         mean, offset = explained(without_size(shown, full.mean.astype(np.float64)), identity)
-        calibration = Calibration(offset, mean, calibration.expression)
+        calibration = Calibration(offset, mean, calibration.expression, nothing.turns)
         top = sorted(zip(posed, model.expression_names, strict=True), reverse=True)[:4]
         error, moved = np.median([f.error for f in found]), np.percentile(10 * np.abs(offset), [50, 90, 100])
         print(f"round {step}: {len(calm)} faces, error {error:.2f} %, identity {np.abs(people).max():.2f}")

@@ -8,7 +8,7 @@ Triggs et al. 2000 for robust Gauss-Newton.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from instaface.face import Camera
 
 if TYPE_CHECKING:
-    from instaface.face import OpenHead
+    from instaface.face import FaceParameters, OpenHead
 
 Floats = NDArray[np.float64]
 
@@ -75,6 +75,7 @@ class Basis:
         blink: (2,) int, the weights that close the left and the right eye.
         closing: (2,) how far their offsets must go to close the mean eye, and closing_modes: (K, 2) along the modes.
         usual: (K,) modes of the mean face of photos, the middle of the prior.
+        turns: (2, L, 3) movement of the landmarks a radian of yaw and of pitch, beyond the head's own.
     """
 
     mean: Floats
@@ -94,6 +95,7 @@ class Basis:
     closing: Floats
     closing_modes: Floats
     usual: Floats
+    turns: Floats
 
 
 @dataclass(frozen=True)
@@ -105,23 +107,32 @@ class Calibration:
         identity: (I,) the mean face of photos, standard deviations.
         expression: (E, L, 3) centimetres in model space that a full weight moves the landmarks as the network sees
             them (``tools/calibrate_expressions.py``); it follows a face only part of the way.
+        turns: (2, L, 3) centimetres in model space a radian of yaw and of pitch: what the landmarks of a turned head
+            lack, or have too much (``tools/calibrate_turns.py``).
     """
 
     offset: Floats
     identity: Floats
     expression: Floats
+    turns: Floats
 
     @classmethod
     def none(cls, model: OpenHead) -> Calibration:
         """Landmarks lie where the model has them, and the mean face is the model's."""
         own = model.landmark_basis("mediapipe").expression.astype(np.float64)
-        return cls(np.zeros((N_LANDMARKS, 3)), np.zeros(model.n_identity), own)
+        return cls(np.zeros((N_LANDMARKS, 3)), np.zeros(model.n_identity), own, np.zeros((2, N_LANDMARKS, 3)))
+
+    def without_turns(self) -> Calibration:
+        """The same, for heads that look ahead."""
+        return replace(self, turns=np.zeros_like(self.turns))
 
     @classmethod
     def load(cls, model: OpenHead) -> Calibration:
         """What ships for a model."""
         with np.load(Path(__file__).parents[1] / "assets" / f"landmarks_{model.name}.npz") as stored:
-            return cls(*(stored[name].astype(np.float64) for name in ("offset", "identity", "expression")))
+            offset, identity, expression = (stored[n].astype(np.float64) for n in ("offset", "identity", "expression"))
+            turns = stored["turns"] if "turns" in stored else np.zeros((2, *offset.shape))  # they are learned last
+        return cls(offset, identity, expression, turns.astype(np.float64))
 
 
 @functools.cache
@@ -158,6 +169,7 @@ def reduced_basis(model: OpenHead, calibration: Calibration, keep: float = 0.999
         closing=full.closing.astype(np.float64),
         closing_modes=modes @ full.closing_identity.astype(np.float64),
         usual=modes @ calibration.identity,
+        turns=calibration.turns,
     )
 
 
@@ -261,12 +273,22 @@ def _linearise(state: _State, camera: Camera) -> tuple[Floats, Floats]:
     b = state.basis
     points, by_shape = state.shape()
     turn, turns = rotation(state.angles)
-    arm = points - b.neck
+    arm = points + np.tensordot(state.angles[:2], b.turns, 1) - b.neck
     pixels, by_point = _project(arm @ turn.T + state.translation, camera)
     by_model = by_point @ turn  # (L, 2, 3)
     by_angles = np.stack([np.einsum("lpc,lc->lp", by_point, arm @ d.T) for d in turns], -1)
+    by_angles[..., :2] += np.einsum("lpc,alc->lpa", by_model, b.turns)
     by_shape = np.matmul(by_model, by_shape.transpose(1, 2, 0))
     return pixels, np.concatenate([by_angles, by_point, by_shape], -1)
+
+
+def predicted(basis: Basis, parameters: FaceParameters, camera: Camera) -> Floats:
+    """(L, 2) pixels where the landmarks of a face, batch of 1, are expected to be found."""
+    state = _State(basis, np.deg2rad(parameters.head[0].double().numpy()), parameters.translation[0].double().numpy())
+    state.gaze = np.deg2rad(parameters.gaze[0].double().numpy())
+    state.modes = basis.modes @ parameters.identity[0].double().numpy()
+    state.expression = parameters.expression[0].double().numpy()
+    return _linearise(state, camera)[0]
 
 
 def initial_pose(basis: Basis, landmarks: Floats, camera: Camera) -> tuple[Floats, Floats]:
