@@ -75,9 +75,7 @@ def main(data: Path, output: Path, faces: int = 40) -> None:
         offsets = np.stack([offset for a, _, offset in samples if a == axis])
         # A median of slopes: a few pictures in which nothing sensible was found do not matter.
         turns.append(np.median(offsets / angles[:, None, None], 0))
-        print(
-            f"{['yaw', 'pitch'][axis]}: {len(angles)} pictures, median offset {np.abs(turns[-1]).mean():.2f} cm a radian"
-        )
+        print(f"{['yaw', 'pitch'][axis]}: {len(angles)} pictures, offset {np.abs(turns[-1]).mean():.2f} cm a radian")
     with np.load(output) as stored:
         arrays = {name: stored[name] for name in stored.files}
     np.savez_compressed(output, **{**arrays, "turns": np.stack(turns).astype(np.float32)})
