@@ -54,7 +54,7 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     front, back = np.split(shell, 2)
     behind = carry(scene, surfaces, np.concatenate([mesh[parts.scalp], back]))
     neck = carry(scene, surfaces, mesh[parts.neck])
-    head = carry(scene, surfaces, mesh[~(parts.scalp | parts.neck | parts.shoulders)])
+    head = carry(scene, surfaces, mesh[parts.face])
     hair = carry(scene, surfaces, front, before=_spread(head, scene.depth.shape))
     relit = None if edited.light.equal(scene.parameters.light) else _continued_light([neck, head], scene.depth.shape)
     body = _static(scene, scene.body[..., :3], scene.body[..., 3], relit)

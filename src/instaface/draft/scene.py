@@ -83,6 +83,8 @@ class Parts:
         scalp: under the hair; drawn only where the shell leaves a hole.
         neck: the neck, which lies behind collar and chin.
         shoulders: not drawn: they do not move.
+        face: the rest of the head. It shares a ring of triangles with scalp and neck, which lie behind it, so that
+            nothing shines through where they meet.
         inside: the mouth's inside.
         teeth: the teeth, a part of ``inside``.
         gums: the gums, a part of ``inside``.
@@ -93,6 +95,7 @@ class Parts:
     scalp: Mask
     neck: Mask
     shoulders: Mask
+    face: Mask
     inside: Mask
     teeth: Mask
     gums: Mask
@@ -101,10 +104,13 @@ class Parts:
 
     @classmethod
     def of(cls, model: MorphableModel) -> Parts:
+        shoulders = _faces_of(model, "shoulders", touching=True)
+        behind = _faces_of(model, "scalp") | _faces_of(model, "neck", "shoulders")
         return cls(
-            scalp=_faces_of(model, "scalp"),
-            neck=_faces_of(model, "neck", "shoulders", touching=True) & ~_faces_of(model, "shoulders", touching=True),
-            shoulders=_faces_of(model, "shoulders", touching=True),
+            scalp=_faces_of(model, "scalp", touching=True) & ~shoulders,
+            neck=_faces_of(model, "neck", touching=True) & ~shoulders,
+            shoulders=shoulders,
+            face=~(behind | shoulders),
             inside=_faces_of(model, "mouth", "gums", "teeth", "tongue"),
             teeth=_faces_of(model, "teeth"),
             gums=_faces_of(model, "gums"),
@@ -153,7 +159,7 @@ class View:
         raster = rasterise(projected, model.faces.numpy(), camera.height, camera.width)
         chin = projected[model.head_weight.numpy() > 0.99, 1].max()
         parts = Parts.of(model)
-        drawn = ~(parts.scalp | parts.shoulders)
+        drawn = parts.face | parts.neck
         return cls(
             camera=camera,
             vertices=mesh.vertices[0].numpy(),
@@ -163,7 +169,7 @@ class View:
             vertex=np.where(raster.covered, model.faces.numpy()[raster.face_index, 0], -1),
             part=(raster.covered & drawn[raster.face_index]).astype(np.float32),
             neck=(raster.covered & parts.neck[raster.face_index]).astype(np.float32),
-            near=_near(raster.covered & ~(parts.neck | parts.shoulders)[raster.face_index], chin),
+            near=_near(raster.covered & (parts.face | parts.scalp)[raster.face_index], chin),
             covered=raster.covered,
         )
 
@@ -385,7 +391,7 @@ def _density(x: Array, y: Array, occupied: Mask) -> Array:
     return area / max(float(np.median(area[occupied])), 1e-9)
 
 
-SEEN_ENOUGH = 0.03  # share of a part's texels from which on the photo says what it looks like
+SEEN_ENOUGH = 0.005  # share of a part's texels from which on the photo says what it looks like
 MOUTH_DEPTH = 4.0  # centimetres behind the lips over which daylight fades by a factor of e
 
 
