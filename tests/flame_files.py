@@ -354,3 +354,13 @@ def head_like() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         "full_lmk_bary_coords": bary[None],
     }
     return model, embedding
+
+
+def add_head_like(folder: Path) -> None:
+    """Writes files of a head-like FLAME to a folder and adds them to the user's assets (``INSTAFACE_HOME``)."""
+    from instaface import assets
+
+    model, embedding = head_like()
+    assets.add(write_flame(folder / "generic_model.pkl", model))
+    assets.add(write_template(folder / "head_template.obj"))
+    assets.add(write_landmarks(folder / "landmark_embedding.npy", embedding))

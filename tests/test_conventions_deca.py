@@ -27,10 +27,7 @@ def flame(tmp_path_factory):
     folder = tmp_path_factory.mktemp("conventions")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INSTAFACE_HOME", str(folder))
-        model, embedding = files.head_like()
-        assets.add(files.write_flame(folder / "generic_model.pkl", model))
-        assets.add(files.write_template(folder / "head_template.obj"))
-        assets.add(files.write_landmarks(folder / "landmark_embedding.npy", embedding))
+        files.add_head_like(folder)
         assets.add(files.write_texture(folder / "FLAME_texture.npz", bfm=False))
         return FLAME.load(texture="flame")
 

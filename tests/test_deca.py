@@ -24,10 +24,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("deca")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INSTAFACE_HOME", str(folder))
-        model, embedding = files.head_like()
-        assets.add(files.write_flame(folder / "generic_model.pkl", model))
-        assets.add(files.write_template(folder / "head_template.obj"))
-        assets.add(files.write_landmarks(folder / "landmark_embedding.npy", embedding))
+        files.add_head_like(folder)
     return folder
 
 

@@ -210,21 +210,12 @@ def test_unknown_scheme_is_refused(model):
         model.landmarks(posed(model), "dlib")
 
 
-def test_fresh_samples_of_the_source_are_met(model, shared_data, monkeypatch):
+@pytest.mark.parametrize(("count", "seed"), [(12, 7), pytest.param(200, 8, marks=pytest.mark.slow)])
+def test_fresh_samples_of_the_source_are_met(model, shared_data, monkeypatch, count, seed):
     monkeypatch.syspath_prepend(str(TOOLS))
     measure = pytest.importorskip("openhead.measure")
     source = pytest.importorskip("openhead.source").load_source(shared_data / "ict_facekit.npz")
-    errors = measure.fresh_errors(source, model, count=12, seed=7)
-    assert errors.face.mean() <= 0.35 and np.percentile(errors.face, 99) <= 1.0
-    assert errors.lids.max() <= 0.3 and errors.lips.max() <= 0.3
-
-
-@pytest.mark.slow
-def test_two_hundred_fresh_samples_of_the_source_are_met(model, shared_data, monkeypatch):
-    monkeypatch.syspath_prepend(str(TOOLS))
-    measure = pytest.importorskip("openhead.measure")
-    source = pytest.importorskip("openhead.source").load_source(shared_data / "ict_facekit.npz")
-    errors = measure.fresh_errors(source, model, count=200, seed=8)
+    errors = measure.fresh_errors(source, model, count=count, seed=seed)
     assert errors.face.mean() <= 0.35 and np.percentile(errors.face, 99) <= 1.0
     assert errors.lids.max() <= 0.3 and errors.lips.max() <= 0.3
 

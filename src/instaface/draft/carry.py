@@ -204,7 +204,7 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
     still = _snap(source, window)
     x, y = source[..., 0] - 0.5, source[..., 1] - 0.5
     photo = cv2.remap(scene.head, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    masks = cv2.remap(np.dstack([scene.surface, scene.bare, scene.inside, scene.hair]), x, y, cv2.INTER_LINEAR)
+    masks = cv2.remap(scene.masks, x, y, cv2.INTER_LINEAR)
     surface, bare, inside, hair = np.moveaxis(masks, -1, 0)
     alpha = photo[..., 3].clip(0, 1)
     turned = smoothstep(facing[..., 0], 0.05, 0.3)
@@ -212,8 +212,7 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
     # 3. The face model: the photo where the camera saw it, else the unwrapped texture.
     if (kind == 0).any():
         uv = interpolate(raster, surfaces.uv_faces[selected], surfaces.uv) - 0.5
-        unwrapped = np.dstack([scene.texture.colour, scene.texture.mirrored])
-        texture = cv2.remap(unwrapped, uv[..., 0], uv[..., 1], cv2.INTER_LINEAR)
+        texture = cv2.remap(scene.texture.stacked, uv[..., 0], uv[..., 1], cv2.INTER_LINEAR)
         geometric = visible(source, scene.depth) * turned
         seen, fallback, mirrored = geometric * bare * (1 - attributes[..., 9]), texture[..., :3], texture[..., 3]
         opacity = 1 - geometric * silhouette * (1 - alpha)
@@ -228,7 +227,7 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
         shell_colour = solid + smoothstep(surface, 0.8, 1.0)[..., None] * (under - solid)
         shell_seen = np.where(kind == 1, turned, 0) * (1 - surface)
         over = np.where(on_shell, 1 - surface, 1)
-        if on_shell.all() or not (kind == 0).any():
+        if on_shell.all():
             seen, fallback, mirrored, opacity = shell_seen, shell_colour, np.ones_like(alpha), shell_opacity
         else:
             seen, mirrored = np.where(on_shell, shell_seen, seen), np.where(on_shell, 1, mirrored)
@@ -256,7 +255,7 @@ SHELL_TOLERANCE = 0.5  # centimetres by which hair may lie behind the skin that 
 
 def _window(after: Array, faces: NDArray[np.int64], height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of the picture that the triangles can reach."""
-    points = after[np.unique(faces), :2] if len(faces) else np.zeros((1, 2), np.float32)
+    points = after[np.unique(faces), :2]
     (x0, y0), (x1, y1) = np.floor(points.min(0)).astype(int), np.ceil(points.max(0)).astype(int)
     top, left = np.clip([y0, x0], 0, [height - 1, width - 1])
     bottom, right = np.clip([y1, x1], [top + 1, left + 1], [height, width])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -73,6 +74,11 @@ class Scene:
     normals: Array
     shell: Shell
     texture: Texture
+
+    @cached_property
+    def masks(self) -> Array:
+        """(H, W, 4) float32: ``surface``, ``bare``, ``inside`` and ``hair``, to be looked up together."""
+        return np.dstack([self.surface, self.bare, self.inside, self.hair])
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -28,6 +29,11 @@ class Texture:
 
     colour: Array
     mirrored: Array
+
+    @cached_property
+    def stacked(self) -> Array:
+        """(S, S, 4) float32: ``colour`` and ``mirrored``, to be looked up together."""
+        return np.dstack([self.colour, self.mirrored])
 
 
 def unwrap(model: MorphableModel, points: Array) -> tuple[Array, NDArray[np.bool_], NDArray[np.int32]]:

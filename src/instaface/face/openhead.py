@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from instaface.face.colour import linear_from_srgb
 from instaface.face.model import MorphableModel
 from instaface.face.parameters import FaceParameters
 from instaface.face.rotation import rotation_from_angles
@@ -229,11 +230,6 @@ def tensor(array: NDArray) -> Tensor:
 
 def indices(array: NDArray) -> Tensor:
     return torch.from_numpy(array.astype(np.int64))
-
-
-def linear_from_srgb(colour: Tensor) -> Tensor:
-    """IEC 61966-2-1, 0..1."""
-    return torch.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
 
 
 @functools.cache
