@@ -27,13 +27,14 @@ class Layer:
 
     Attributes:
         window: rows and columns of the canvas.
-        colour: (H, W, 3) float32 0..255.
+        colour: (H, W, 3) float32 0..255, in the photo's light.
         alpha: (H, W) float32 opacity 0..1.
         coverage: (H, W) float32, 1 seen, 0.5 mirrored, 0 invented.
-        still: (H, W) float32, 1 where the layer shows the photo's own pixel.
+        still: (H, W) float32 0..1, 1 where the layer shows what the photo shows at this very pixel.
         ratio: (H, W, 3) float32 new over old shading, linear RGB.
         depth: (H, W) float32 centimetres along the optical axis, infinite where the layer is empty.
         over: (H, W) float32 0..1, the share of the opacity that a layer keeps where it is drawn over the face.
+        source: (H, W, 2) float32 pixels, where in the photo that is from; None where the whole layer stays.
     """
 
     window: tuple[slice, slice]
@@ -44,12 +45,25 @@ class Layer:
     ratio: Array
     depth: Array
     over: Array
+    source: Array | None = None
+
+    @property
+    def static(self) -> bool:
+        """Whether the layer stays where it is."""
+        return self.source is None
+
+    @property
+    def relit(self) -> bool:
+        """Whether the layer's light has changed."""
+        return bool((np.abs(self.ratio - 1).max(-1) > 1e-3).any())
 
     @classmethod
     def nothing(cls) -> Layer:
         """A layer that shows nothing."""
         flat, colour = np.zeros((1, 1), np.float32), np.zeros((1, 1, 3), np.float32)
-        return cls((slice(0, 1), slice(0, 1)), colour, flat, flat, flat, colour + 1, flat + np.inf, flat)
+        return cls(
+            (slice(0, 1), slice(0, 1)), colour, flat, flat, flat, colour + 1, flat + np.inf, flat, colour[..., :2]
+        )
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,7 @@ class Surfaces:
         on_shell: (F,) 0 mesh, 1 front, 2 back of the shell.
         before: (V, 3) float32 camera space in the photo.
         after: (V, 3) float32 projected into the edited view: x, y, depth.
+        moved: (V,) float32 pixels, along x or y, between the photo and the edited view.
         facing: (V, 2) float32 cosine between normal and line of sight in the photo and in the edited view.
         stretched: (V,) float32 0..1: how far the edit stretches the surface beyond what the photo's pixels bear.
         past: (V,) float32 0..1: skin beyond the face model's outline, once the face model itself shows what comes
@@ -76,6 +91,7 @@ class Surfaces:
     on_shell: NDArray[np.int64]
     before: Array
     after: Array
+    moved: Array
     facing: Array
     stretched: Array
     past: Array
@@ -99,13 +115,17 @@ class Surfaces:
         nv, nf, ns = len(scene.vertices), len(model.faces), len(scene.shell.faces)
         size = scene.texture.colour.shape[0]
         uv = model.uv.numpy() * size
+        edited_view, photo = (
+            scene.camera.project(p) for p in (torch.cat([after, shell_after]), torch.from_numpy(before))
+        )
         return cls(
             faces=np.concatenate([model.faces.numpy(), scene.shell.faces + nv]),
             uv_faces=np.concatenate([model.uv_faces.numpy(), np.zeros((ns, 3), np.int64)]),
             uv=np.stack([uv[:, 0], size - uv[:, 1]], -1).astype(np.float32),
             on_shell=np.concatenate([np.zeros(nf, np.int64), np.repeat([1, 2], ns // 2)]),
             before=before,
-            after=scene.camera.project(torch.cat([after, shell_after])).numpy().astype(np.float32),
+            after=edited_view.numpy().astype(np.float32),
+            moved=(edited_view - photo)[:, :2].abs().amax(-1).numpy().astype(np.float32),
             stretched=np.concatenate([_stretched(scene, after, model), np.zeros(len(shell_after), np.float32)]),
             past=np.concatenate([np.zeros(nv, np.float32), np.tile(past, 2)]).astype(np.float32),
             facing=np.stack([_facing(before, n0), _facing(torch.cat([after, shell_after]).numpy(), n1)], -1),
@@ -194,14 +214,14 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
     face = np.where(raster.covered, selected[raster.face_index], 0)
     kind = surfaces.on_shell[face]
     # 2. Where that was in the photo.
-    per_vertex = np.concatenate(
-        [surfaces.before, surfaces.facing, surfaces.ratio, surfaces.past[:, None], surfaces.stretched[:, None]], -1
-    )
+    scalars = np.stack([surfaces.past, surfaces.stretched, surfaces.moved], -1)
+    per_vertex = np.concatenate([surfaces.before, surfaces.facing, surfaces.ratio, scalars], -1)
     attributes = interpolate(raster, faces, per_vertex)
     points, facing, ratio = attributes[..., :3], attributes[..., 3:5], attributes[..., 5:8]
     points[~raster.covered] = (0, 0, -1)
     source = scene.camera.project(torch.from_numpy(points)).numpy()
-    still = _snap(source, window)
+    _snap(source, window)
+    still = 1 - smoothstep(attributes[..., 10], *STILL)
     x, y = source[..., 0] - 0.5, source[..., 1] - 0.5
     photo = cv2.remap(scene.head, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     masks = cv2.remap(scene.masks, x, y, cv2.INTER_LINEAR)
@@ -213,7 +233,10 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
     if (kind == 0).any():
         uv = interpolate(raster, surfaces.uv_faces[selected], surfaces.uv) - 0.5
         texture = cv2.remap(scene.texture.stacked, uv[..., 0], uv[..., 1], cv2.INTER_LINEAR)
-        geometric = visible(source, scene.depth) * turned
+        shown = visible(source, scene.depth)
+        around = cv2.dilate(shown.astype(np.float32), np.ones((3, 3)))  # an anti-aliased border shows a bit more
+        still = np.where(kind == 0, still * around, still)
+        geometric = shown * turned
         seen, fallback, mirrored = geometric * bare * (1 - attributes[..., 9]), texture[..., :3], texture[..., 3]
         opacity = 1 - geometric * silhouette * (1 - alpha)
     # 4. The shell: the photo on its front, what lies well inside of it on its rim and back.
@@ -223,7 +246,7 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
         solid = cv2.remap(scene.solid, x, y, cv2.INTER_LINEAR)
         under = cv2.remap(scene.under, x, y, cv2.INTER_LINEAR)
         crisp = smoothstep(alpha, 0.3, 0.7)
-        shell_opacity = (crisp + silhouette * (alpha - crisp)) * (1 - attributes[..., 8] * (1 - hair))
+        shell_opacity = np.where(kind == 1, alpha, crisp) * (1 - attributes[..., 8] * (1 - hair))
         shell_colour = solid + smoothstep(surface, 0.8, 1.0)[..., None] * (under - solid)
         shell_seen = np.where(kind == 1, turned, 0) * (1 - surface)
         over = np.where(on_shell, 1 - surface, 1)
@@ -237,16 +260,16 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
     if before is not None:
         over = over * (raster.depth < before[window] + SHELL_TOLERANCE)
     colour = fallback + seen[..., None] * (photo[..., :3] - fallback)
-    still = still & (seen > 0.99) & (np.abs(ratio - 1).max(-1) < 0.004)
     return Layer(
         window,
-        relight(colour, ratio),
+        colour,
         (opacity * cover * raster.covered).astype(np.float32),
         ((seen + MIRRORED * (1 - seen) * mirrored) * inside).astype(np.float32),
         still.astype(np.float32),
         ratio,
         raster.depth,
         over.astype(np.float32),
+        source[..., :2],
     )
 
 
@@ -262,13 +285,15 @@ def _window(after: Array, faces: NDArray[np.int64], height: int, width: int) -> 
     return slice(int(top), int(bottom)), slice(int(left), int(right))
 
 
-def _snap(source: Array, window: tuple[slice, slice]) -> NDArray[np.bool_]:
-    """Moves positions that are a pixel's own to its very centre, and says which."""
+STILL = 0.25, 0.75  # pixels of movement, from none to all of it
+
+
+def _snap(source: Array, window: tuple[slice, slice]) -> None:
+    """Moves positions that are a pixel's own to its very centre."""
     rows, columns = (np.arange(part.start, part.stop) + 0.5 for part in window)
     own = np.stack(np.meshgrid(columns, rows), -1).astype(np.float32)
-    still = np.abs(source[..., :2] - own).max(-1) < 0.03
-    source[..., :2] = np.where(still[..., None], own, source[..., :2])
-    return still
+    away = np.abs(source[..., :2] - own).max(-1)
+    source[..., :2] = np.where((away < 0.03)[..., None], own, source[..., :2])
 
 
 def relight(colour: Array, ratio: Array) -> Array:

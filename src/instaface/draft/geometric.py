@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft.carry import Layer, Surfaces, carry, relight
-from instaface.draft.fill import push_pull
+from instaface.draft.carry import STILL, Layer, Surfaces, carry
+from instaface.draft.compose import Draft, compose
+from instaface.draft.fill import push_pull, smoothstep
 from instaface.draft.scene import Parts, Scene, take_apart
 from instaface.face import FaceParameters, MorphableModel
 from instaface.track import TrackedFace
 
 Array = NDArray[np.float32]
-
-GREY = 127.5  # what was never seen, in the appearance map
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A geometric edit of a frame of H x W pixels.
-
-    Attributes:
-        pixels: (H, W, 3) uint8, complete.
-        appearance: (H, W, 3) uint8, the same with mid-grey wherever the photo says nothing.
-        coverage: (H, W) float32: 1 seen in the photo, 0.5 mirrored from the other half, 0 invented.
-        mask: (H, W) float32 0..1, 0 where the photo's own pixels stay.
-    """
-
-    pixels: NDArray[np.uint8]
-    appearance: NDArray[np.uint8]
-    coverage: Array
-    mask: Array
 
 
 def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scene: Scene | None = None) -> Draft:
@@ -57,11 +39,13 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     head = carry(scene, surfaces, mesh[parts.face])
     hair = carry(scene, surfaces, front, before=_spread(head, scene.depth.shape))
     relit = None if edited.light.equal(scene.parameters.light) else _continued_light([neck, head], scene.depth.shape)
-    body = _static(scene, scene.body[..., :3], scene.body[..., 3], relit)
+    gone = _gone(scene, surfaces)
+    body = _static(scene, scene.body[..., :3], scene.body[..., 3], gone, relit)
     # Necks twist more than they move: where the face model's neck leaves, skin remains.
-    throat = _static(scene, scene.photo, scene.throat, relit)
+    throat = _static(scene, scene.photo, scene.throat, gone, relit)
     # 3. Put them together, from the farthest to the nearest.
-    return compose(scene, [behind, hair, throat, neck, body, head, replace(hair, alpha=hair.alpha * hair.over)])
+    layers = [behind, hair, throat, neck, body, head, replace(hair, alpha=hair.alpha * hair.over)]
+    return compose(scene, layers, gone)
 
 
 def _spread(layer: Layer, shape: tuple[int, ...]) -> Array:
@@ -71,15 +55,33 @@ def _spread(layer: Layer, shape: tuple[int, ...]) -> Array:
     return depth
 
 
-def _static(scene: Scene, colour: Array, opacity: Array, ratio: Array | None) -> Layer:
+def _gone(scene: Scene, surfaces: Surfaces) -> Array:
+    """(H, W) float32 0..1: where the photo shows the head, or strands around it, that have moved away.
+
+    The shell lies all over the photo: what it does at a pixel is what hair at that pixel does.
+    """
+    h, w = scene.shell.shape
+    first = len(scene.vertices)
+    way = surfaces.moved[first : first + h * w].reshape(h, w)
+    grid = np.array([[1, 0, 0.5], [0, 1, 0.5]], np.float32) / scene.shell.step
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpAffine(way, grid, scene.depth.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return (smoothstep(moved, *STILL) * scene.near).astype(np.float32)
+
+
+def _static(scene: Scene, colour: Array, opacity: Array, gone: Array, ratio: Array | None) -> Layer:
     """A layer that stays with the shoulders. New light goes on from the face, over neck and clothes."""
-    still = np.full_like(opacity, ratio is None)
-    if ratio is None:
-        ratio = np.ones_like(colour)
     everything = (slice(0, opacity.shape[0]), slice(0, opacity.shape[1]))
-    coverage = ((opacity > 0) * scene.inside).astype(np.float32)
-    depth, over = np.zeros_like(opacity), np.ones_like(opacity)
-    return Layer(everything, relight(colour, ratio), opacity, coverage, still, ratio, depth, over)
+    return Layer(
+        window=everything,
+        colour=colour,
+        alpha=opacity,
+        coverage=((opacity > 0) * scene.inside).astype(np.float32),
+        still=1 - gone,
+        ratio=np.ones_like(colour) if ratio is None else ratio,
+        depth=np.zeros_like(opacity),
+        over=np.ones_like(opacity),
+    )
 
 
 def _continued_light(lit: list[Layer], shape: tuple[int, ...]) -> Array:
@@ -90,45 +92,3 @@ def _continued_light(lit: list[Layer], shape: tuple[int, ...]) -> Array:
         ratio[layer.window][solid] = layer.ratio[solid]
         known[layer.window][solid] = 1
     return cv2.GaussianBlur(push_pull(ratio, known), (0, 0), 0.02 * max(shape)).clip(0.25, 4)
-
-
-def compose(scene: Scene, layers: list[Layer]) -> Draft:
-    """Puts layers, from the farthest to the nearest, over the background."""
-    background = (scene.head[..., 3] + scene.body[..., 3] < 0.02) & (scene.inside > 0)
-    colour, appearance = scene.plate.copy(), np.where(background[..., None], scene.plate, GREY).astype(np.float32)
-    seen = background.astype(np.float32)
-    for layer in layers:
-        w, a = layer.window, layer.alpha[..., None]
-        known = (layer.coverage > 0.45)[..., None]
-        colour[w] += a * (layer.colour - colour[w])
-        appearance[w] += a * (np.where(known, layer.colour, GREY) - appearance[w])
-        seen[w] += layer.alpha * (layer.coverage - seen[w])
-    still = _still(scene, layers)
-    # Around what moved, the photo may hold stray hairs that the matte missed: the plate does not.
-    moved = cv2.dilate((~still).astype(np.uint8), np.ones((scene.reach, scene.reach))) > 0
-    mask = np.where(background, moved, ~still).astype(np.float32)
-    final = np.where(mask[..., None] > 0, colour, scene.photo)
-    left, top, right, bottom = scene.margins
-    height, width = mask.shape
-    window = (slice(top, height - bottom), slice(left, width - right))
-    return Draft(_to_bytes(final[window]), _to_bytes(appearance[window]), seen[window].clip(0, 1), mask[window])
-
-
-VISIBLE = 0.02  # opacity from which a layer counts
-
-
-def _still(scene: Scene, layers: list[Layer]) -> NDArray[np.bool_]:
-    """(H, W) pixels where nothing that is visible has moved, and nothing that was has gone."""
-    through = np.ones_like(scene.inside)
-    moving, kept = np.zeros(through.shape, bool), np.zeros(through.shape, bool)
-    for layer in reversed(layers):
-        w = layer.window
-        shows = layer.alpha * through[w] > VISIBLE
-        moving[w] |= shows & (layer.still < 0.5)
-        kept[w] |= shows & (layer.still > 0.5)
-        through[w] *= 1 - layer.alpha
-    return ~moving & (kept | (scene.head[..., 3] < VISIBLE))
-
-
-def _to_bytes(values: Array) -> NDArray[np.uint8]:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

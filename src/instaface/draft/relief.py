@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from instaface.draft.fill import push_pull
+from instaface.draft.fill import push_pull, smoothstep
 from instaface.face import Camera
 
 Array = NDArray[np.float32]
@@ -35,6 +35,7 @@ class Shell:
         follow: (N,) float32 share of the anchor's movement that a point takes part in when the expression changes.
         rim: (N,) float32, 1 on skin just outside of the face model, where its outline is off; 0 on hair.
         shape: (h, w) of the grid, N = h w.
+        step: pixels between its points.
     """
 
     points: Array
@@ -45,6 +46,7 @@ class Shell:
     follow: Array
     rim: Array
     shape: tuple[int, int]
+    step: int
 
 
 RIM_WIDTH = 1.5  # centimetres by which the face model's outline may be off
@@ -173,7 +175,7 @@ def build_shell(
     points = np.concatenate([front.reshape(-1, 3), back.reshape(-1, 3)])
     anchor, away = _nearest(anchors)
     away = away * step * -z / camera.focal
-    follow = np.exp(-((away / FOLLOW_RANGE) ** 2)).astype(np.float32)
+    follow = (1 - smoothstep(away, 0, FOLLOW_RANGE)).astype(np.float32)
     skin_rim = ((hair < 0.3) & (away < RIM_WIDTH)).astype(np.float32)
     twice = np.tile(weights.reshape(-1), 2).astype(np.float32)
     return Shell(
@@ -185,6 +187,7 @@ def build_shell(
         follow=follow.reshape(-1),
         rim=skin_rim.reshape(-1),
         shape=(h, w),
+        step=step,
     )
 
 

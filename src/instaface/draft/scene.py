@@ -35,9 +35,10 @@ class Scene:
         camera: camera of the canvas.
         parameters: the tracked face.
         margins: (left, top, right, bottom) pixels by which the canvas is larger than the frame.
-        reach: pixels around the person within which the photo's background is not trusted; odd.
+        near: (H, W) float32, 1 on the head and so close around it that there may be strands that the matte missed.
         photo: (H, W, 3) float32 0..255, the frame, reflected at its border.
         inside: (H, W) float32, 1 inside of the frame.
+        person: (H, W) float32 0..1, head and all that stays.
         plate: (H, W, 3) float32 0..255, the background, continued behind the person.
         body: (H, W, 4) float32 colour 0..255 and opacity 0..1 of what stays, continued behind the head.
         throat: (H, W) float32 0..1 where the neck is seen.
@@ -57,9 +58,10 @@ class Scene:
     camera: Camera
     parameters: FaceParameters
     margins: tuple[int, int, int, int]
-    reach: int
+    near: Array
     photo: Array
     inside: Array
+    person: Array
     plate: Array
     body: Array
     throat: Array
@@ -79,6 +81,34 @@ class Scene:
     def masks(self) -> Array:
         """(H, W, 4) float32: ``surface``, ``bare``, ``inside`` and ``hair``, to be looked up together."""
         return np.dstack([self.surface, self.bare, self.inside, self.hair])
+
+    @cached_property
+    def positions(self) -> Array:
+        """(H, W, 2) float32: x, y of each pixel's centre."""
+        height, width = self.depth.shape
+        return np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), -1).astype(np.float32)
+
+    @cached_property
+    def outline(self) -> tuple[Array, Array]:
+        """(H, W, 2) float32 the point of the person's outline that is nearest to a pixel, and (H, W) its distance."""
+        smooth = cv2.GaussianBlur(self.person, (0, 0), 0.005 * max(self.person.shape))
+        solid = (smooth > 0.5).astype(np.uint8)
+        contour = (solid > 0) & (cv2.erode(solid, np.ones((3, 3)), borderValue=1) == 0) & (self.inside > 0)
+        if not contour.any():
+            return self.positions, np.full(contour.shape, np.inf, np.float32)
+        distance, labels = cv2.distanceTransformWithLabels(
+            (~contour).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+        )
+        points = np.zeros((labels.max() + 1, 2), np.float32)
+        points[labels[contour]] = self.positions[contour]
+        return points[labels], distance
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The frame's rows and columns of the canvas."""
+        left, top, right, bottom = self.margins
+        height, width = self.depth.shape
+        return slice(top, height - bottom), slice(left, width - right)
 
 
 @dataclass(frozen=True)
@@ -205,6 +235,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     head_alpha = (person - stays).clip(0, 1).astype(np.float32)
 
     reach = _odd(0.014 * max(photo.shape))
+    near = cv2.dilate((head_alpha > 0.02).astype(np.float32), np.ones((2 * reach + 1,) * 2))
     plate = continue_texture(photo, (cv2.dilate(person, np.ones((2 * reach + 1,) * 2)) < 0.02) & (inside > 0))
     body = _body(photo, stays, head_alpha - view.neck * surface, inside)
     core = cv2.erode(head_alpha * inside, np.ones((reach, reach))) > 0.9
@@ -216,16 +247,17 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         camera=camera,
         parameters=face.parameters,
         margins=margins,
-        reach=2 * reach + 1,
+        near=near,
         photo=photo,
         inside=inside,
+        person=person,
         plate=plate,
         body=body,
         throat=view.neck * surface,
         head=head,
         solid=solid,
         hair=hair,
-        under=push_pull(solid, smoothstep(hair * inside, 0.6, 0.9)),
+        under=push_pull(solid, smoothstep(head_alpha * (1 - surface) * inside, 0.6, 0.9)),
         bare=bare,
         surface=surface,
         depth=view.depth,
@@ -287,15 +319,21 @@ def _close_top(
     return person, hair
 
 
+BEHIND = 0.025  # of the canvas' longer side: how far what stays goes on behind the head at least
+
+
 def _body(photo: Array, stays: Array, hidden: Array, inside: Array) -> Array:
     """Colour and opacity of what stays, continued where the head hides it."""
     known = cv2.erode(stays * inside, np.ones((5, 5))) > 0.97
     if not known.any():
         return np.zeros((*stays.shape, 4), np.float32)
     hidden = hidden.clip(0, 1).astype(np.float32)
-    likely = push_pull(stays, (1 - hidden).astype(np.float32))
-    alpha = stays + hidden * smoothstep(likely, 0.4, 0.6)
-    return np.dstack([continue_texture(photo, known), alpha]).astype(np.float32)
+    likely = push_pull(stays, (hidden < 0.02).astype(np.float32))
+    reach = _odd(2 * BEHIND * max(stays.shape))
+    close = cv2.dilate(known.astype(np.float32), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    close = cv2.GaussianBlur(close, (0, 0), 0.1 * reach)
+    alpha = stays + hidden * np.maximum(smoothstep(likely, 0.4, 0.6), close)
+    return np.dstack([continue_texture(photo, known), alpha.clip(0, 1)]).astype(np.float32)
 
 
 def _unmix(photo: Array, alpha: Array, behind: Array, solid: Array) -> Array:

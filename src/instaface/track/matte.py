@@ -19,6 +19,8 @@ COARSE = 256  # pixels: the segmentation network's picture
 FINE = 1024  # pixels: the longest side at which an outline is matted; larger frames are guided upsamplings
 BAND = 0.03  # half-width of the uncertain band along the outline, of the frame's side
 
+FIRM = 0.2, 0.6  # found opacity of skin and clothes from nothing to all: it is too low where their colours vary
+
 Floats = NDArray[np.float32]
 
 
@@ -55,12 +57,19 @@ def matte(pixels: NDArray[np.uint8], landmarks: Floats, middle: Floats | None = 
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else np.ascontiguousarray(pixels)
     person = refine(small, _around(coarse_person(small), landmarks / (width, height) * COARSE))
     middle = None if middle is None else middle * scale
-    masks: tuple[Floats, ...] = (person, *shares(small, person, landmarks * scale, middle))
+    hair, clothes = shares(small, person, landmarks * scale, middle)
+    firm = ((person - FIRM[0]) / (FIRM[1] - FIRM[0])).clip(0, 1)
+    person = person + (1 - _share(hair, person)) * (firm - person)  # only hair lets anything through
+    masks: tuple[Floats, ...] = person, hair, clothes
     if scale < 1:
         masks = tuple(_upsample(mask, small, pixels) for mask in masks)
     person, hair, clothes = masks
     hair = np.minimum(hair, person)
     return Matte(person, hair, np.minimum(clothes, person - hair))
+
+
+def _share(part: Floats, whole: Floats) -> Floats:
+    return part / np.maximum(whole, 1e-3)
 
 
 def coarse_person(pixels: NDArray[np.uint8]) -> Floats:

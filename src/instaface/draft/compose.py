@@ -1,0 +1,183 @@
+"""The layers of an edited view, put together: what is drawn, what stays of the photo, and the head's outline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instaface.draft.carry import STILL, Layer, relight
+from instaface.draft.fill import push_pull, smoothstep
+from instaface.draft.scene import Scene
+
+Array = NDArray[np.float32]
+
+GREY = 127.5  # what was never seen, in the appearance map
+KNOWN = 0.45  # coverage from which on the photo says what is there: seen or mirrored
+VISIBLE = 0.02  # opacity from which a layer counts
+FRINGE = 0.03  # of the canvas' longer side: how far on either side of the outline hair is loose
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A geometric edit of a frame of H x W pixels.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, complete.
+        appearance: (H, W, 3) uint8, the same with mid-grey wherever the photo says nothing.
+        coverage: (H, W) float32: 1 seen in the photo, 0.5 mirrored from the other half, 0 invented.
+        mask: (H, W) float32 0..1, 0 where the photo's own pixels stay.
+    """
+
+    pixels: NDArray[np.uint8]
+    appearance: NDArray[np.uint8]
+    coverage: Array
+    mask: Array
+
+
+def compose(scene: Scene, layers: list[Layer], gone: Array) -> Draft:
+    """Puts layers over the background.
+
+    Args:
+        scene: the photo taken apart.
+        layers: from the farthest to the nearest.
+        gone: (H, W) float32, 1 where the photo shows something that is not there any more.
+    """
+    # 1. What is seen where, where that was in the photo, and whether it has moved.
+    opacity, source, moved = _overlaid(scene, layers)
+    # 2. Loose hair and the softness of the outline go along with the outline.
+    holes = _holes(scene, opacity < 0.5)
+    shift, near = follow_outline(scene, (opacity >= 0.5) | holes, source)
+    fringe = _shifted(scene.head, shift)
+    static = 1 - np.prod([1 - layer.alpha for layer in layers if layer.static], 0)
+    opacity[holes] = 1
+    alpha = opacity + near * (np.maximum(fringe[..., 3], static) - opacity)
+    moved = np.maximum(moved, (1 - smoothstep(opacity, 0.9, 1)) * np.maximum(gone, _changes(shift, alpha)))
+    still = (1 - moved)[..., None]
+    # 3. Colours and their new light; whatever has not moved is the photo itself.
+    colour, seen, known = _painted(layers, fringe[..., :3], opacity, holes)
+    a, still = alpha[..., None], (1 - moved)[..., None]
+    final = scene.plate + a * (colour - scene.plate)
+    missing = still * (scene.photo - final)
+    if any(layer.relit for layer in layers):
+        colour += a * missing
+        lit = relight(colour, _light(layers, opacity))
+        final += a * (lit - colour) + (a * a) * missing
+        missing *= 1 - a * a
+    final += missing
+    mask = (moved > 0) | (np.abs(final - scene.photo).max(-1) > 0.5)
+    # 4. What the photo knows of it.
+    background = (scene.person < VISIBLE) * scene.inside
+    unmoved = (1 - moved) * scene.inside
+    seen, known = (np.maximum(background + alpha * (part - background), unmoved) for part in (seen, known))
+    appearance = GREY + known[..., None] * (final - GREY)
+    window = scene.window
+    return Draft(
+        _to_bytes(final[window]),
+        _to_bytes(appearance[window]),
+        seen[window].clip(0, 1).astype(np.float32),
+        mask[window].astype(np.float32),
+    )
+
+
+def _painted(layers: list[Layer], under: Array, opacity: Array, holes: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
+    """(H, W, 3) colour of the layers over the colour of loose hair, their (H, W) coverage, and 1 where it is known."""
+    colour, seen, known = under.copy(), np.ones_like(opacity), np.ones_like(opacity)
+    for layer in layers:
+        w, a = layer.window, layer.alpha
+        colour[w] += a[..., None] * (layer.colour - colour[w])
+        seen[w] += a * (layer.coverage - seen[w])
+        known[w] += a * ((layer.coverage > KNOWN) - known[w])
+    if holes.any():
+        colour = push_pull(colour, (smoothstep(opacity, 0.5, 1) * ~holes).astype(np.float32))
+        seen[holes], known[holes] = 0, 0
+    return colour, seen, known
+
+
+def _overlaid(scene: Scene, layers: list[Layer]) -> tuple[Array, Array, Array]:
+    """(H, W) opacity of all layers, (H, W, 2) the pixel of the photo that is seen, (H, W) 0..1 what has moved."""
+    through, moved = np.ones_like(scene.inside), np.zeros_like(scene.inside)
+    source, found = scene.positions.copy(), np.zeros(through.shape, bool)
+    for layer in reversed(layers):
+        w = layer.window
+        shows = layer.alpha * through[w]
+        moved[w] = np.maximum(moved[w], smoothstep(shows, VISIBLE, 4 * VISIBLE) * (1 - layer.still))
+        new = (layer.alpha > 0.5) & ~found[w]
+        if layer.source is not None:
+            source[w][new] = layer.source[new]
+        found[w] |= new
+        through[w] *= 1 - layer.alpha
+    return 1 - through, source, moved
+
+
+def _holes(scene: Scene, empty: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W) gaps in what is drawn: empty, enclosed, and not a view of the background in the photo either."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(empty.astype(np.uint8), connectivity=4)
+    person = np.bincount(labels.ravel(), (scene.person > 0.5).ravel()) > 0.5 * stats[:, cv2.CC_STAT_AREA]
+    x, y, w, h = stats[:, :4].T
+    enclosed = (x > 0) & (y > 0) & (x + w < empty.shape[1]) & (y + h < empty.shape[0])
+    return (person & enclosed)[labels] & empty
+
+
+def follow_outline(scene: Scene, solid: NDArray[np.bool_], source: Array) -> tuple[Array, Array]:
+    """Where around an edited outline the photo's outline is to be looked up.
+
+    A point of the edited outline belongs to the nearest point of the photo's outline, unless it is (nearly) one
+    itself or has hardly moved; between and around them the way from one to the other is continued smoothly.
+
+    Args:
+        scene: the photo taken apart.
+        solid: (H, W) what is drawn.
+        source: (H, W, 2) where in the photo that is from.
+
+    Returns:
+        (H, W, 2) float32 pixels from each point to that of the photo, and (H, W) float32, 1 close to the edited
+        outline, 0 far from it.
+    """
+    size = max(solid.shape)
+    contour = solid & (cv2.erode(solid.astype(np.uint8), np.ones((3, 3)), borderValue=1) == 0)
+    if not contour.any() or not np.isfinite(scene.outline[1]).all():
+        return np.zeros_like(source), np.zeros(solid.shape, np.float32)
+    nearest, distance = scene.outline
+    at = source[contour]
+    column, row = at.astype(int).T.clip(0, [[solid.shape[1] - 1], [solid.shape[0] - 1]])
+    moved = at - scene.positions[contour]
+    deep = distance[row, column]
+    snaps = smoothstep(deep, 0.005 * size, 0.01 * size) * (2 * np.linalg.norm(moved, axis=-1) / (deep + 1e-6)).clip(
+        0, 1
+    )
+    way = np.zeros_like(source)
+    way[contour] = moved + snaps[:, None] * (nearest[row, column] - at)
+    sigma = 0.012 * size
+    weight = cv2.GaussianBlur(contour.astype(np.float32), (0, 0), sigma)
+    way = cv2.GaussianBlur(way, (0, 0), sigma) / np.maximum(weight, 1e-6)[..., None]
+    way = push_pull(way, (weight * sigma * 4).clip(0, 1))
+    away = cv2.distanceTransform((~contour).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    return way, 1 - smoothstep(away, 0.5 * FRINGE * size, FRINGE * size)
+
+
+def _shifted(picture: Array, shift: Array) -> Array:
+    """(H, W, C) ``picture`` looked up at each pixel's place plus ``shift``."""
+    y, x = np.mgrid[: shift.shape[0], : shift.shape[1]].astype(np.float32)
+    return cv2.remap(picture, x + shift[..., 0], y + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _changes(shift: Array, alpha: Array) -> Array:
+    """(H, W) 0..1, where something that is visible has come from elsewhere."""
+    return smoothstep(np.abs(shift).max(-1), *STILL) * smoothstep(alpha, VISIBLE, 4 * VISIBLE)
+
+
+def _light(layers: list[Layer], opacity: Array) -> Array:
+    """(H, W, 3) ratio of new to old light of what is drawn, and of the loose hair around it."""
+    ratio = np.ones((*opacity.shape, 3), np.float32)
+    for layer in layers:
+        ratio[layer.window] += layer.alpha[..., None] * (layer.ratio - ratio[layer.window])
+    solid = smoothstep(opacity, 0.9, 1)
+    around = cv2.GaussianBlur(push_pull(ratio, solid), (0, 0), 0.005 * max(opacity.shape))
+    return around + solid[..., None] * (ratio - around)
+
+
+def _to_bytes(values: Array) -> NDArray[np.uint8]:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

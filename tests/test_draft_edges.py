@@ -1,0 +1,141 @@
+"""Outlines in the geometric edit: what an edit does not concern stays, and what is soft stays soft."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from instaface.draft import draft, take_apart
+from instaface.face import Camera, OpenHead
+from instaface.photo import Photo
+from instaface.render import render_maps
+from instaface.track import Frame, Matte, TrackedFace
+
+SIZE = 256
+HAIR = np.array([40, 30, 25], np.float32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return OpenHead.load()
+
+
+@pytest.fixture(scope="module")
+def background():
+    """(H, W, 3): a bright wall with a gradient and some grain."""
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(190, 215, SIZE, dtype=np.float32)[None, :, None] * np.array([0.9, 1, 1.05], np.float32)
+    return ramp + rng.normal(0, 1.5, (SIZE, SIZE, 1)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def face(model, background):
+    """A rendered head with hair around it whose opacity falls to nothing over 12 pixels, over a bright wall."""
+    parameters = model.neutral()
+    camera = Camera.for_photo(SIZE, SIZE)
+    maps = render_maps(model, parameters, camera)
+    row = np.arange(SIZE, dtype=np.float32)[:, None]
+    away = cv2.distanceTransform((maps.mask < 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+    hair = ((18 - away) / 12).clip(0, 1) * (maps.mask < 0.5) * ((0.5 * SIZE - row) / 12).clip(0, 1)
+    hair = np.maximum(hair, maps.mask * (row < 0.3 * SIZE)).astype(np.float32)
+    person = np.maximum(maps.mask, hair).astype(np.float32)
+    skin = 255 * maps.rendering.clip(0, 1) ** (1 / 2.2)
+    pixels = background + maps.mask[..., None] * (skin - background)
+    pixels = pixels + hair[..., None] * (HAIR - pixels)
+    return TrackedFace(
+        photo=Photo(pixels.clip(0, 255).round().astype(np.uint8)),
+        index=0,
+        box=(0, 0, SIZE, SIZE),
+        score=1.0,
+        landmarks=np.zeros((478, 2), np.float32),
+        parameters=parameters,
+        camera=camera,
+        frame=Frame(0, 0, SIZE, SIZE),
+        matte=Matte(person, hair, np.zeros_like(hair)),
+        fit_error=0.0,
+    )
+
+
+@pytest.fixture(scope="module")
+def scene(face, model):
+    return take_apart(face, model)
+
+
+def expressed(face, model, **weights):
+    expression = face.parameters.expression.clone()
+    for name, weight in weights.items():
+        expression[0, model.expression_names.index(name)] = weight
+    return face.parameters.replace(expression=expression)
+
+
+def around_what_moves(model, face, edited, reach):
+    """(H, W) bool: within ``reach`` pixels of vertices that move by a quarter of a pixel."""
+    with torch.no_grad():
+        before, after = (face.frame_camera.project(model.vertices(p)[0]).numpy() for p in (face.parameters, edited))
+    moved = np.abs(after - before)[:, :2].max(1) > 0.25
+    touched = np.zeros((face.frame.height, face.frame.width), np.uint8)
+    for x, y in np.concatenate([before[moved, :2], after[moved, :2]]).astype(int):
+        cv2.circle(touched, (int(x), int(y)), reach, (1,), -1)
+    return touched > 0
+
+
+def left_light(face):
+    from instaface.face.light import direction_from_angles, directional
+
+    direction = direction_from_angles(torch.tensor([-60.0]), torch.tensor([0.0]))
+    return face.parameters.replace(light=directional(direction, torch.ones(1), torch.ones(1) / 4))
+
+
+def opacity_seen(pixels, background):
+    """(H, W) how much hair lies before the wall, by the colours of a picture."""
+    way = HAIR - background
+    return ((pixels - background) * way).sum(-1) / (way**2).sum(-1)
+
+
+@pytest.mark.parametrize("weights", [{"jawOpen": 1.0}, {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, {"browInnerUp": 1}])
+def test_an_expression_leaves_all_but_the_face_to_the_bit(face, scene, model, weights):
+    edited = expressed(face, model, **weights)
+    result = draft(face, edited, model, scene)
+    outside = ~around_what_moves(model, face, edited, reach=SIZE // 16)
+    assert outside.mean() > 0.5 and (face.matte.hair[outside] > 0.5).sum() > 500
+    assert (result.pixels[outside] == face.frame_pixels[outside]).all()
+    assert (result.mask[outside] == 0).all()
+    assert (result.pixels != face.frame_pixels).any()
+
+
+def test_an_expression_of_a_photo_leaves_its_hair_and_background_to_the_bit(model):
+    from skimage import data
+
+    from instaface.track import track
+
+    (face,) = track(data.astronaut())
+    edited = expressed(face, model, jawOpen=0.8, eyeBlinkLeft=1.0)
+    result = draft(face, edited, model)
+    outside = ~around_what_moves(model, face, edited, reach=face.frame.width // 12)
+    assert (face.matte.hair[outside] > 0.5).sum() > 3000
+    assert (result.pixels[outside] == face.frame_pixels[outside]).all()
+
+
+def test_new_light_fades_out_with_the_hair(face, scene, model, background):
+    result = draft(face, left_light(face), model, scene)
+    wall = face.matte.person == 0
+    assert (result.pixels[wall] == face.frame_pixels[wall]).all()
+    assert np.abs(result.pixels[~wall].astype(int) - face.frame_pixels[~wall]).max() > 20
+    # Hair keeps its opacity: where it is half transparent the wall shines through as it did.
+    soft = (face.matte.hair > 0.2) & (face.matte.hair < 0.8) & (face.matte.person == face.matte.hair)
+    error = opacity_seen(result.pixels, background) - face.matte.hair
+    assert soft.sum() > 500 and np.abs(error[soft]).mean() < 0.06  # hair's own new light is in it
+
+
+@pytest.mark.parametrize("turn", [(3.0, 0.0), (12.0, 0.0), (0.0, 8.0)])
+def test_a_soft_outline_stays_soft_when_the_head_turns(face, scene, model, background, turn):
+    edited = face.parameters.replace(head=face.parameters.head + torch.tensor([[*turn, 0.0]]))
+    result = draft(face, edited, model, scene)
+    rows = np.s_[: int(0.4 * SIZE)]
+    bare = [render_maps(model, p, face.camera).mask[rows] < 0.01 for p in (face.parameters, edited)]
+    pictures = face.frame_pixels, result.pixels
+    was, now = (opacity_seen(p, background)[rows][b] for p, b in zip(pictures, bare, strict=True))
+    edges = np.linspace(0.1, 0.9, 5)
+    expected, found = (np.histogram(opacity, edges)[0] for opacity in (was, now))
+    assert expected.min() > 100
+    assert (np.abs(found / expected - 1) < 0.3).all()
