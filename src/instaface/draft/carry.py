@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from instaface.draft.fill import smoothstep
+from instaface.draft.glasses import CONTACT, place
 from instaface.draft.scene import Scene, at_rest
 from instaface.face import FaceParameters, MorphableModel, rotation_from_angles
 from instaface.face.colour import linear_from_srgb, srgb_from_linear
@@ -270,6 +271,43 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
         raster.depth,
         over.astype(np.float32),
         source[..., :2],
+    )
+
+
+def carry_glasses(scene: Scene, edited: FaceParameters, before: Array) -> Layer:
+    """Draws the glasses in the edited view; nothing where the face wears none.
+
+    Args:
+        scene: the photo taken apart.
+        edited: the edited face, batch of 1.
+        before: (H, W) float32 depth of the face, which hides what lies farther.
+    """
+    sheet = scene.glasses
+    if sheet is None:
+        return Layer.nothing()
+    (points, n0), (moved, n1) = place(sheet, scene.parameters), place(sheet, edited)
+    after, start = (scene.camera.project(torch.from_numpy(p)).numpy() for p in (moved, points))
+    way = np.abs(after - start)[:, :2].max(-1)
+    window = _window(after, sheet.faces, *before.shape)
+    after = after - np.array([window[1].start, window[0].start, 0], np.float32)
+    height, width = before[window].shape
+    raster = rasterise(after, sheet.faces, height, width)
+    ratio = _shading_ratio(n0, scene.parameters.light, n1, edited.light)
+    values = np.concatenate([points, _facing(points, n0)[:, None], ratio, way[:, None]], -1)
+    attributes = interpolate(raster, sheet.faces, values.astype(np.float32))
+    where, facing, ratio = attributes[..., :3], attributes[..., 3], attributes[..., 4:7]
+    where[~raster.covered] = (0, 0, -1)
+    source = scene.camera.project(torch.from_numpy(where)).numpy()
+    _snap(source, window)
+    picture = cv2.remap(
+        sheet.picture, source[..., 0] - 0.5, source[..., 1] - 0.5, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT
+    )
+    shows = raster.covered & (raster.depth < before[window] + CONTACT)
+    alpha = picture[..., 3].clip(0, 1) * shows * smoothstep(facing, 0.02, 0.08)
+    whole = np.ones_like(alpha)
+    still = 1 - smoothstep(attributes[..., 7], *STILL)
+    return Layer(
+        window, picture[..., :3].clip(0, 255), alpha, whole, still, ratio, raster.depth, whole, source[..., :2]
     )
 
 

@@ -37,12 +37,13 @@ class Draft:
     mask: Array
 
 
-def compose(scene: Scene, layers: list[Layer], gone: Array) -> Draft:
+def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draft:
     """Puts layers over the background.
 
     Args:
         scene: the photo taken apart.
         layers: from the farthest to the nearest.
+        worn: glasses, before all of them; they have no part in the head's outline.
         gone: (H, W) float32, 1 where the photo shows something that is not there any more.
     """
     # 1. What is seen where, where that was in the photo, and whether it has moved.
@@ -55,15 +56,18 @@ def compose(scene: Scene, layers: list[Layer], gone: Array) -> Draft:
     opacity[holes] = 1
     alpha = opacity + near * (np.maximum(fringe[..., 3], static) - opacity)
     moved = np.maximum(moved, (1 - smoothstep(opacity, 0.9, 1)) * np.maximum(gone, _changes(shift, alpha)))
-    still = (1 - moved)[..., None]
+    moved[worn.window] = np.maximum(moved[worn.window], _shows(worn.alpha) * (1 - worn.still))
     # 3. Colours and their new light; whatever has not moved is the photo itself.
     colour, seen, known = _painted(layers, fringe[..., :3], opacity, holes)
+    _put_on(worn, alpha, colour, seen, known)
     a, still = alpha[..., None], (1 - moved)[..., None]
     final = scene.plate + a * (colour - scene.plate)
     missing = still * (scene.photo - final)
     if any(layer.relit for layer in layers):
         colour += a * missing
-        lit = relight(colour, _light(layers, opacity))
+        ratio = _light(layers, opacity)
+        ratio[worn.window] += worn.alpha[..., None] * (worn.ratio - ratio[worn.window])
+        lit = relight(colour, ratio)
         final += a * (lit - colour) + (a * a) * missing
         missing *= 1 - a * a
     final += missing
@@ -96,6 +100,22 @@ def _painted(layers: list[Layer], under: Array, opacity: Array, holes: NDArray[n
     return colour, seen, known
 
 
+def _put_on(worn: Layer, alpha: Array, colour: Array, seen: Array, known: Array) -> None:
+    """Lays a layer over what is drawn: changes its opacity, colour and coverage in place."""
+    w, a = worn.window, worn.alpha
+    total = 1 - (1 - a) * (1 - alpha[w])
+    share = a / np.maximum(total, 1e-6)
+    colour[w] += share[..., None] * (worn.colour - colour[w])
+    for part in (seen, known):
+        part[w] += share * (worn.coverage - part[w])
+    alpha[w] = total
+
+
+def _shows(alpha: Array) -> Array:
+    """0..1, whether something of this opacity is seen."""
+    return smoothstep(alpha, VISIBLE, 4 * VISIBLE)
+
+
 def _overlaid(scene: Scene, layers: list[Layer]) -> tuple[Array, Array, Array]:
     """(H, W) opacity of all layers, (H, W, 2) the pixel of the photo that is seen, (H, W) 0..1 what has moved."""
     through, moved = np.ones_like(scene.inside), np.zeros_like(scene.inside)
@@ -103,7 +123,7 @@ def _overlaid(scene: Scene, layers: list[Layer]) -> tuple[Array, Array, Array]:
     for layer in reversed(layers):
         w = layer.window
         shows = layer.alpha * through[w]
-        moved[w] = np.maximum(moved[w], smoothstep(shows, VISIBLE, 4 * VISIBLE) * (1 - layer.still))
+        moved[w] = np.maximum(moved[w], _shows(shows) * (1 - layer.still))
         new = (layer.alpha > 0.5) & ~found[w]
         if layer.source is not None:
             source[w][new] = layer.source[new]
@@ -166,7 +186,7 @@ def _shifted(picture: Array, shift: Array) -> Array:
 
 def _changes(shift: Array, alpha: Array) -> Array:
     """(H, W) 0..1, where something that is visible has come from elsewhere."""
-    return smoothstep(np.abs(shift).max(-1), *STILL) * smoothstep(alpha, VISIBLE, 4 * VISIBLE)
+    return smoothstep(np.abs(shift).max(-1), *STILL) * _shows(alpha)
 
 
 def _light(layers: list[Layer], opacity: Array) -> Array:

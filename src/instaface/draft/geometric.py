@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft.carry import STILL, Layer, Surfaces, carry
+from instaface.draft.carry import STILL, Layer, Surfaces, carry, carry_glasses
 from instaface.draft.compose import Draft, compose
 from instaface.draft.fill import push_pull, smoothstep
 from instaface.draft.scene import Parts, Scene, take_apart
@@ -37,15 +37,17 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     behind = carry(scene, surfaces, np.concatenate([mesh[parts.scalp], back]))
     neck = carry(scene, surfaces, mesh[parts.neck])
     head = carry(scene, surfaces, mesh[parts.face])
-    hair = carry(scene, surfaces, front, before=_spread(head, scene.depth.shape))
+    face_depth = _spread(head, scene.depth.shape)
+    hair = carry(scene, surfaces, front, before=face_depth)
+    glasses = carry_glasses(scene, edited, before=face_depth)
     relit = None if edited.light.equal(scene.parameters.light) else _continued_light([neck, head], scene.depth.shape)
     gone = _gone(scene, surfaces)
     body = _static(scene, scene.body[..., :3], scene.body[..., 3], gone, relit)
     # Necks twist more than they move: where the face model's neck leaves, skin remains.
     throat = _static(scene, scene.photo, scene.throat, gone, relit)
     # 3. Put them together, from the farthest to the nearest.
-    layers = [behind, hair, throat, neck, body, head, replace(hair, alpha=hair.alpha * hair.over)]
-    return compose(scene, layers, gone)
+    over = replace(hair, alpha=hair.alpha * hair.over)
+    return compose(scene, [behind, hair, throat, neck, body, head, over], glasses, gone)
 
 
 def _spread(layer: Layer, shape: tuple[int, ...]) -> Array:

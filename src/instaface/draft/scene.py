@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from instaface.draft.fill import continue_texture, push_pull, smoothstep
+from instaface.draft.glasses import Sheet, build_sheet, lift
 from instaface.draft.relief import Shell, build_shell, heights, to_grid
 from instaface.draft.texture import Texture, complete, unwrap
 from instaface.face import Camera, FaceParameters, MorphableModel
@@ -18,6 +19,7 @@ from instaface.face.colour import srgb_from_linear
 from instaface.face.light import shade
 from instaface.render.rasterise import rasterise, visible
 from instaface.track import TrackedFace
+from instaface.track.glasses import Glasses, find_glasses
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -53,6 +55,7 @@ class Scene:
         normals: (V, 3) float32 its normals.
         shell: hair and the rest of the head.
         texture: the unwrapped skin.
+        glasses: what the face wears before its eyes; no other layer shows it.
     """
 
     camera: Camera
@@ -76,6 +79,7 @@ class Scene:
     normals: Array
     shell: Shell
     texture: Texture
+    glasses: Sheet | None
 
     @cached_property
     def masks(self) -> Array:
@@ -225,6 +229,12 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     person, hair = _close_top(person, hair, margins, view, model)
 
     clothes = _pad(face.matte.clothes, margins, cv2.BORDER_REPLICATE)
+    everyone, glasses, skin = person, None, photo
+    found = _glasses(face, margins)
+    if found is not None:
+        skin, worn, (person, hair, clothes) = lift(photo, found, person, hair, clothes)
+        rest = model.vertices(at_rest(face.parameters))[0].numpy()
+        glasses = build_sheet(found, worn, camera, model, face.parameters, rest)
     bare = (person - hair - clothes).clip(0, 1).astype(np.float32)
     surface = view.part * bare
     # Whatever is neither hair nor close to the head stays where it is: clothes, hands, what is held; but for thin
@@ -236,11 +246,11 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
 
     reach = _odd(0.014 * max(photo.shape))
     near = cv2.dilate((head_alpha > 0.02).astype(np.float32), np.ones((2 * reach + 1,) * 2))
-    plate = continue_texture(photo, (cv2.dilate(person, np.ones((2 * reach + 1,) * 2)) < 0.02) & (inside > 0))
-    body = _body(photo, stays, head_alpha - view.neck * surface, inside)
+    plate = continue_texture(photo, (cv2.dilate(everyone, np.ones((2 * reach + 1,) * 2)) < 0.02) & (inside > 0))
+    body = _body(skin, stays, head_alpha - view.neck * surface, inside)
     core = cv2.erode(head_alpha * inside, np.ones((reach, reach))) > 0.9
-    solid = continue_texture(photo, core)
-    head = np.dstack([_unmix(photo, head_alpha, plate, solid), head_alpha])
+    solid = continue_texture(skin, core)
+    head = np.dstack([_unmix(skin, head_alpha, plate, solid), head_alpha])
     shell = _shell(view, model, surface, head_alpha, person, hair)
     texture = _texture(view, model, face.parameters, head, bare * inside, hair * inside)
     return Scene(
@@ -265,7 +275,18 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         normals=view.normals,
         shell=shell,
         texture=texture,
+        glasses=glasses,
     )
+
+
+def _glasses(face: TrackedFace, margins: tuple[int, int, int, int]) -> Glasses | None:
+    """The face's glasses in pixels of the canvas."""
+    corner = np.array([face.frame.x, face.frame.y], np.float32)
+    found = find_glasses(face.frame_pixels, face.landmarks - corner)
+    if found is None:
+        return None
+    alpha = _pad(found.alpha, margins, cv2.BORDER_CONSTANT)
+    return Glasses(alpha, found.rims + np.array(margins[:2], np.float32), found.width)
 
 
 def _thick(mask: Array, radius: float) -> Array:
