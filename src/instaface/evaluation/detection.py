@@ -40,27 +40,34 @@ def radial_spectrum(grey: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.log(total / np.bincount(ring.ravel(), minlength=RINGS + 1)[:RINGS] + 1e-9)
 
 
-def detection_auc(
-    photos: NDArray[np.floating], edits: NDArray[np.floating], people: Sequence[str], edited_people: Sequence[str]
-) -> float:
-    """Area under the ROC curve of a cross-validated logistic regression: 0.5 cannot tell, 1 always can.
+def detection_scores(
+    photos: NDArray[np.floating], edits: NDArray[np.floating], folds: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a cross-validated logistic regression says of each picture: the higher, the more like an edit.
 
     Args:
         photos: (N, F) features of the photos.
-        edits: (M, F) features of the edits.
-        people: the person of each photo; nobody is in the training and the test part of a fold.
-        edited_people: the same for the edits.
+        edits: (N, F) features of their edits.
+        folds: the fold of each person, who is never in the training and the test part at once.
+
+    Returns:
+        (N,) scores of the photos and of the edits.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     values = np.concatenate([photos, edits])
-    labels = np.repeat([0, 1], [len(photos), len(edits)])
-    groups = np.concatenate([people, edited_people])
-    folds = GroupKFold(min(5, len(set(groups))))
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, class_weight="balanced"))
-    scores = cross_val_predict(model, values, labels, groups=groups, cv=folds, method="decision_function")
-    return float(roc_auc_score(labels, scores))
+    labels = np.repeat([0, 1], len(photos))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    split = PredefinedSplit(np.tile(folds, 2))
+    scores = cross_val_predict(model, values, labels, cv=split, method="decision_function")
+    return scores[: len(photos)], scores[len(photos) :]
+
+
+def area_under_roc(photos: NDArray[np.floating], edits: NDArray[np.floating]) -> float:
+    """Area under the ROC curve of (N,) and (M,) scores: 0.5 cannot tell, 1 always can."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(np.repeat([0, 1], [len(photos), len(edits)]), np.concatenate([photos, edits])))

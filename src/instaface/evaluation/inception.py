@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from instaface.errors import InstaFaceError
+
+if TYPE_CHECKING:
+    import torch
 
 INCEPTION = "inception-2015-12-05.pt"
 VGG = "vgg16.pt"
@@ -39,33 +44,50 @@ def _network(file: str) -> Any:
 
 
 def inception_features(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(N, H, W, 3) uint8 pictures to (N, 2048) features."""
-    return _features(pixels, INCEPTION, return_features=True)
+    """(N, H, W, 3) uint8 pictures to (N, 2048) features; the network scales them itself."""
+    return _features(_batch(pixels), INCEPTION, return_features=True)
 
 
 def lpips(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """Perceptual distance (Zhang et al. 2018, VGG) of (H, W, 3) uint8 pictures: 0 the same."""
-    one, other = _features(np.stack([a, b]), VGG, resize_images=False, return_lpips=True)
+    one, other = _features(_batch(np.stack([a, b])).float(), VGG, resize_images=False, return_lpips=True)
     return float(((one - other) ** 2).sum())
 
 
-def _features(pixels: NDArray[np.uint8], file: str, **options: bool) -> NDArray[np.float64]:
+def _batch(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    """(N, H, W, 3) to (N, 3, H, W) uint8."""
     import torch
 
-    with torch.inference_mode():
-        batch = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).contiguous()
-        return np.concatenate([_network(file)(one[None], **options).double().numpy() for one in batch])
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+
+
+def _features(batch: torch.Tensor, file: str, **options: bool) -> NDArray[np.float64]:
+    """(N, F) features of (N, 3, H, W) pictures of levels 0..255, one picture at a time.
+
+    Raises:
+        InstaFaceError: the file is not a network, or not the one that its name says.
+    """
+    import torch
+
+    try:
+        with torch.inference_mode():
+            return np.concatenate([_network(file)(one[None], **options).double().numpy() for one in batch])
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise InstaFaceError(f"{folder() / file} cannot be used: {reason}; download it again or delete it") from error
 
 
 def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """FID (Heusel et al. 2017): |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of (N, F) and (M, F) features.
 
-    The trace of the root is the sum of the roots of the eigenvalues of C1 C2, which are real and not negative.
+    The trace of the root is the sum of the singular values of A B^T, A and B being the centred features over the
+    root of their number less one: those squared are the eigenvalues of C1 C2 that are not 0. So sets of fewer
+    pictures than features cost little.
     """
     mean = a.mean(0) - b.mean(0)
-    one, other = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    roots = np.sqrt(np.linalg.eigvals(one @ other).real.clip(min=0)).sum()
-    return float(mean @ mean + np.trace(one) + np.trace(other) - 2 * roots)
+    one, other = ((x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b))
+    roots = np.linalg.svd(one @ other.T, compute_uv=False).sum()
+    return float(mean @ mean + (one**2).sum() + (other**2).sum() - 2 * roots)
 
 
 def kernel_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:

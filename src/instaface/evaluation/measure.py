@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,12 @@ from instaface.evaluation import regions
 from instaface.evaluation.cheeks import LEFT, LUMINANCE, RIGHT, cheek_ratio
 from instaface.evaluation.inception import VGG, lpips, missing
 from instaface.evaluation.pixels import colour_shift, psnr, sharpness_kept, ssim, ssim_map
-from instaface.evaluation.pose import pose_by_pnp
+from instaface.evaluation.pose import pose_by_five_points, pose_by_pnp
 from instaface.face import FaceParameters, MorphableModel
 from instaface.face.light import shade
 from instaface.recognise import FaceRecogniser
 from instaface.recognise.align import crop_similarity
+from instaface.recognise.dlib_resnet import five_points
 from instaface.track import TrackedFace
 
 ANGLES = ("yaw", "pitch", "roll")
@@ -28,6 +30,7 @@ CONCERNED_BY: dict[str, set[str]] = {
     "background": set(),
     "clothes": {"light", "self", "cross"},
     "hair": {"light", "pose", "self", "cross"},
+    "worn": {"light", "pose", "self", "cross"},
 }
 
 Figures = dict[str, float]
@@ -40,31 +43,34 @@ class Judged:
     Attributes:
         face: the tracked face.
         pose: (3,) degrees by perspective-n-point.
+        pose_five: (3,) degrees by dlib's five points.
         cheeks: log2 ratio of cheek luminances.
-        embedding: (D,) of the recogniser.
+        embeddings: (D,) of each recogniser, by name.
     """
 
     face: TrackedFace
     pose: NDArray[np.float64]
+    pose_five: NDArray[np.float64]
     cheeks: float
-    embedding: NDArray[np.float32]
+    embeddings: dict[str, NDArray[np.float32]]
 
 
-def judge(face: TrackedFace, recogniser: FaceRecogniser) -> Judged:
+def judge(face: TrackedFace, recognisers: Sequence[FaceRecogniser]) -> Judged:
     """Ask all judges about a face."""
     pixels = face.photo.pixels
     return Judged(
         face,
         pose_by_pnp(face.landmarks, face.camera),
+        pose_by_five_points(five_points(pixels, face.box)),
         cheek_ratio(pixels, face.landmarks),
-        recogniser.embed_face(pixels, face.landmarks),
+        {recogniser.name: recogniser.embed_face(pixels, face.landmarks) for recogniser in recognisers},
     )
 
 
 def control_figures(source: Judged, edit: Judged, target: FaceParameters, model: MorphableModel) -> Figures:
     """What was asked and what came out.
 
-    For each angle the change asked, the change that came out by the tracker and by PnP, degrees. Of the expression
+    For each angle the change asked, the change that came out by the tracker, by PnP and by five points, degrees. Of the expression
     the size of the asked change of weights, what came out of it (projected on it), the mean error of the asked
     weights and the largest change of the others (crosstalk). The distance of the landmarks from where the target
     puts them, in % of the inter-ocular distance. Of the light the change of the log2 ratio of cheek luminances
@@ -73,9 +79,10 @@ def control_figures(source: Judged, edit: Judged, target: FaceParameters, model:
     before, after = source.face.parameters, edit.face.parameters
     figures: Figures = {}
     asked, got = _turned(target.head - before.head), _turned(after.head - before.head)
-    independent = (edit.pose - source.pose + 180) % 360 - 180
+    pnp, five = ((b - a + 180) % 360 - 180 for a, b in ((source.pose, edit.pose), (source.pose_five, edit.pose_five)))
     for k, name in enumerate(ANGLES):
-        figures |= {f"{name}_asked": asked[k], f"{name}_got": got[k], f"{name}_pnp": float(independent[k])}
+        figures |= {f"{name}_asked": asked[k], f"{name}_got": got[k]}
+        figures |= {f"{name}_pnp": float(pnp[k]), f"{name}_five": float(five[k])}
 
     wanted = (target.expression - before.expression)[0].double().numpy()
     came = (after.expression - before.expression)[0].double().numpy()
@@ -121,27 +128,28 @@ def predicted_cheek_ratio(parameters: FaceParameters, model: MorphableModel) -> 
     return float(np.log2((sides[0] + 1e-2) / (sides[1] + 1e-2)))
 
 
-def picture_figures(source: Judged, edit: Judged, pixels: NDArray[np.uint8], kind: str) -> Figures:
+def picture_figures(
+    source: Judged, edit: Judged, pixels: NDArray[np.uint8], kind: str, model: MorphableModel
+) -> Figures:
     """What the edit does not concern: regions before and after, and the sharpness of the face.
 
-    Background always, clothes unless the light moves, hair only where neither head nor light do.
+    Background always, clothes unless the light moves, hair and what is worn only where neither head nor light do.
     """
     frame = source.face.frame
     before, after = regions.view(source.face.photo.pixels, frame), regions.view(pixels, frame)
-    one, other = regions.seen(source.face, frame), regions.seen(edit.face, frame)
+    kept = [name for name, controls in CONCERNED_BY.items() if not controls & set(kind.split("+"))]
+    one, other = (regions.seen(judged.face, frame, model if "worn" in kept else None) for judged in (source, edit))
     local = ssim_map(before, after)
     figures: Figures = {}
-    for name, controls in CONCERNED_BY.items():
-        if controls & set(kind.split("+")):
-            continue
+    for name in kept:
         mask = getattr(regions, name)(one, other)
         if mask.mean() < 0.002:
             continue
         figures[f"{name}_psnr"] = psnr(before, after, mask)
         figures[f"{name}_ssim"] = float(local[mask].mean())
         figures[f"{name}_shift"] = colour_shift(before, after, mask)
-        if name == "background" and not missing(VGG):
-            figures["background_lpips"] = lpips(before, np.where(mask[..., None], after, before))
+        if not missing(VGG):
+            figures[f"{name}_lpips"] = lpips(before, np.where(mask[..., None], after, before))
     figures["whole_psnr"] = psnr(before, after)
     figures["sharpness"] = sharpness_kept(before, after, one.face, other.face)
     return figures

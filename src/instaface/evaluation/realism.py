@@ -1,76 +1,165 @@
-"""Realism of sets of pictures: one row of the table for an edit, from the stored views."""
+"""Realism of sets of pictures: one row of the table for an edit, from the stored views.
+
+Two systems are comparable in it: their pictures are held against the same photos, with patches at the same places,
+and what counts as invented follows from the edit, not from who made the picture.
+"""
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.evaluation.detection import detection_auc, features
+from instaface.evaluation.detection import area_under_roc, detection_scores, features
 from instaface.evaluation.inception import INCEPTION, frechet_distance, inception_features, kernel_distance, missing
 from instaface.evaluation.patches import LEVELS, PATCHES, Descriptors, excess, laplacian_pyramid, patch_corners, patches
 from instaface.evaluation.run import invented_path, view_path
 
 FEWEST = 4  # pictures; fewer say nothing of a distribution
+SMALLEST = 0.001  # of the view: less is no region
+FOLDS = 5  # of the classifier
+PARTS = 10  # of the people, left out one after the other for the interval
 PATCH_DISTANCE, FLOOR = "patch distance", "its floor"
 INVENTED, INVENTED_FLOOR = "patch distance, invented", "its floor, invented"
 AUC = "told from photos"
 TEXTS = {
     PATCH_DISTANCE: "sliced Wasserstein distance of Laplacian-pyramid patches x 1000, excess over the floor",
     FLOOR: "the same between two halves of the photos",
-    INVENTED: "the same where the camera never saw anything",
+    INVENTED: "the same where the edit shows what the camera never saw",
     INVENTED_FLOOR: "the same between two halves of the photos, at these places",
     AUC: "area under the ROC curve of a small classifier, cross-validated over people; 0.5 cannot tell",
     "FID": "Frechet distance of Inception features",
     "KID": "kernel distance of Inception features x 1000",
 }
+WORSE_IS_HIGHER = (PATCH_DISTANCE, INVENTED, AUC, "FID", "KID")
+DIGITS = {PATCH_DISTANCE: 1, FLOOR: 1, INVENTED: 1, INVENTED_FLOOR: 1, AUC: 3, "FID": 1, "KID": 1}
+
+Cell = dict[str, Any]
+# Figures of some of the people, given by their numbers.
+Measure = Callable[[Sequence[int]], dict[str, float]]
 
 
-def realism_of_edit(folder: Path, pairs: list[tuple[str, str]]) -> dict[str, float]:
+def realism_of_edit(
+    folder: Path, pairs: Sequence[tuple[str, str]], groups: dict[str, list[str]], places: Path | None = None
+) -> dict[str, Cell]:
     """Realism of the pictures of one edit.
 
     Args:
         folder: of the report.
         pairs: (source, row id) of each picture.
+        groups: names of the sources in each group; groups of fewer than ``FEWEST`` are left out.
+        places: report whose invented regions count; by default this one.
+
+    Returns:
+        For each figure its value, its 95 % interval and the values ``parts`` that it comes from, and the worst group.
     """
-    if len(pairs) < FEWEST:
-        return {}
-    photos = [_read(view_path(folder, source)) for source, _ in pairs]
-    edits = [_read(view_path(folder, name)) for _, name in pairs]
     people = [source for source, _ in pairs]
-    whole = [np.ones(photo.shape[:2], bool) for photo in photos]
-    figures = dict(zip((PATCH_DISTANCE, FLOOR), _patch_distance(edits, photos, whole), strict=True))
-    masks = [_read_mask(invented_path(folder, name)) for _, name in pairs]
-    some = [k for k, mask in enumerate(masks) if mask is not None and mask.mean() > 0.001]
-    if len(some) >= FEWEST:
-        chosen = ([items[k] for k in some] for items in (edits, photos, masks))
-        figures |= dict(zip((INVENTED, INVENTED_FLOOR), _patch_distance(*chosen), strict=True))  # type: ignore[arg-type]
-    real_features, edit_features = (np.array([features(picture) for picture in group]) for group in (photos, edits))
-    figures[AUC] = detection_auc(real_features, edit_features, people, people)
-    if not missing(INCEPTION):
-        real, made = (np.concatenate([inception_features(p[None]) for p in group]) for group in (photos, edits))
-        figures |= {"FID": frechet_distance(real, made), "KID": 1000 * kernel_distance(real, made)}
-    return figures
+    if len(people) < FEWEST:
+        return {}
+    members = [[k for k, person in enumerate(people) if person in set(names)] for names in groups.values()]
+    named = {name: part for name, part in zip(groups, members, strict=True) if len(part) >= FEWEST}
+    cells: dict[str, Cell] = {}
+    for measure in _measures(folder, pairs, places or folder):
+        cells |= _cells(measure, len(people), named)
+    return cells
 
 
-def _patch_distance(
-    edits: list[NDArray[np.uint8]], photos: list[NDArray[np.uint8]], masks: list[NDArray[np.bool_]]
-) -> tuple[float, float]:
-    """Excess and floor, means over the levels of the pyramid; patches lie in the masks, at the same places in both."""
-    sets: list[tuple[list[Descriptors], list[Descriptors]]] = [([], []) for _ in range(LEVELS)]
-    for index, (edit, photo, mask) in enumerate(zip(edits, photos, masks, strict=True)):
-        pyramids = laplacian_pyramid(edit), laplacian_pyramid(photo)
-        rng = np.random.default_rng(index)
+def _measures(folder: Path, pairs: Sequence[tuple[str, str]], places: Path) -> list[Measure]:
+    photos = [view_path(folder, source) for source, _ in pairs]
+    edits = [view_path(folder, name) for _, name in pairs]
+    masks = [_read_mask(invented_path(places, name)) for _, name in pairs]
+    measures = [
+        _patch_measure(edits, photos, [None] * len(pairs), (PATCH_DISTANCE, FLOOR)),
+        _patch_measure(edits, photos, masks, (INVENTED, INVENTED_FLOOR)),
+        _auc_measure(edits, photos),
+    ]
+    return measures if missing(INCEPTION) else [*measures, _inception_measure(edits, photos)]
+
+
+def _cells(measure: Measure, count: int, groups: dict[str, list[int]]) -> dict[str, Cell]:
+    """The figures of all people, their interval and the worst group.
+
+    The interval is the delete-a-group jackknife's (Kott 2001): drawing people twice, as a bootstrap does, would make
+    sets that are less alike than any real ones.
+    """
+    values = measure(range(count))
+    number = min(PARTS, count // 2)  # two neighbours at a time, one of each half
+    parts = [measure([k for k in range(count) if k // 2 % number != part]) for part in range(number)]
+    by_group = {name: measure(members) for name, members in groups.items()}
+    cells: dict[str, Cell] = {}
+    for name, value in values.items():
+        left_out = [part.get(name, float("nan")) for part in parts]
+        cells[name] = {"value": value, "n": count, "parts": left_out} | jackknife(value, left_out)
+        scores = {group: row[name] for group, row in by_group.items() if not np.isnan(row.get(name, np.nan))}
+        if scores and name in WORSE_IS_HIGHER:
+            cells[name]["worst_group"] = max(scores, key=lambda group: scores[group])
+            cells[name]["worst_value"] = scores[cells[name]["worst_group"]]
+    return cells
+
+
+def jackknife(value: float, parts: Sequence[float]) -> dict[str, float]:
+    """``low`` and ``high`` of the 95 % interval around a value, from the values with one part of the people left out."""
+    deviations = np.asarray(parts, float) - np.mean(parts)
+    error = float(np.sqrt((len(parts) - 1) / len(parts) * (deviations**2).sum()))
+    return {"low": value - 1.96 * error, "high": value + 1.96 * error}
+
+
+def _patch_measure(
+    edits: list[Path], photos: list[Path], masks: Sequence[NDArray[np.bool_] | None], names: tuple[str, str]
+) -> Measure:
+    """Excess and floor, means over the levels; patches lie in the masks (None: anywhere), at the same places in both."""
+    found: list[dict[int, tuple[Descriptors, Descriptors]]] = []
+    for edit, photo, mask in zip(edits, photos, masks, strict=True):
+        one, other = laplacian_pyramid(_read(edit)), laplacian_pyramid(_read(photo))
+        where = np.ones(one[0].shape[:2], bool) if mask is None else mask
+        rng = np.random.default_rng(zlib.crc32(photo.stem.encode()))
+        enough = where.mean() > SMALLEST
+        corners = [patch_corners(where, level, PATCHES, rng) if enough else None for level in range(LEVELS)]
+        found.append({k: (patches(one[k], at), patches(other[k], at)) for k, at in enumerate(corners) if at is not None})
+
+    def measure(people: Sequence[int]) -> dict[str, float]:
+        scores = []
         for level in range(LEVELS):
-            corners = patch_corners(mask, level, PATCHES, rng)
-            if corners is not None:
-                for side in (0, 1):
-                    sets[level][side].append(patches(pyramids[side][level], corners))
-    scores = [excess(*both) for both in sets if len(both[0]) >= FEWEST]
-    means = np.mean(scores, axis=0) if scores else (float("nan"), float("nan"))
-    return float(means[0]), float(means[1])
+            chosen = [k for k in people if level in found[k]]
+            if len(chosen) >= FEWEST:
+                made, real = zip(*(found[k][level] for k in chosen), strict=True)
+                scores.append(excess(list(made), list(real), [k % 2 for k in chosen]))
+        return dict(zip(names, np.mean(scores, axis=0).tolist(), strict=True)) if scores else {}
+
+    return measure
+
+
+def _auc_measure(edits: list[Path], photos: list[Path]) -> Measure:
+    count = len(photos)
+    made, real = np.array([features(_read(path)) for path in edits]), np.array([_features(path) for path in photos])
+    real_scores, scores = detection_scores(real, made, [k % min(FOLDS, count) for k in range(count)])
+    return lambda people: {AUC: area_under_roc(real_scores[list(people)], scores[list(people)])}
+
+
+def _inception_measure(edits: list[Path], photos: list[Path]) -> Measure:
+    made, real = (np.concatenate([_inception(path) for path in paths]) for paths in (edits, photos))
+
+    def measure(people: Sequence[int]) -> dict[str, float]:
+        one, other = real[list(people)], made[list(people)]
+        return {"FID": frechet_distance(one, other), "KID": 1000 * kernel_distance(one, other)}
+
+    return measure
+
+
+@lru_cache(maxsize=1000)
+def _features(path: Path) -> NDArray[np.float32]:
+    """Of a photo, which every edit is held against."""
+    return features(_read(path))
+
+
+@lru_cache(maxsize=1000)
+def _inception(path: Path) -> NDArray[np.float64]:
+    return inception_features(_read(path)[None])
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
@@ -79,20 +168,26 @@ def _read(path: Path) -> NDArray[np.uint8]:
     return np.asarray(Image.open(path).convert("RGB"))
 
 
-def _read_mask(path: Path) -> NDArray[np.bool_] | None:
+def _read_mask(path: Path) -> NDArray[np.bool_]:
+    """(H, W) bool; a mask that is not there is empty."""
     from PIL import Image
 
-    return np.asarray(Image.open(path)) > 127 if path.is_file() else None
+    return np.asarray(Image.open(path)) > 127 if path.is_file() else np.zeros((1, 1), bool)
 
 
-def realism_table(results: dict[str, dict[str, float]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Rows of the realism table by edit; the mean over the edits last."""
+def realism_table(results: dict[str, dict[str, Cell]]) -> dict[str, dict[str, Cell]]:
+    """Rows of the realism table by edit; the mean over the edits last, its interval from the means of the parts."""
     from instaface.evaluation.tables import ALL
 
-    table = {edit: {name: {"value": value} for name, value in row.items()} for edit, row in results.items() if row}
-    means = {
-        name: {"value": float(np.mean([row[name] for row in results.values() if name in row]))}
-        for name in TEXTS
-        if any(name in row for row in results.values())
-    }
+    table = {edit: row for edit, row in results.items() if row}
+    means: dict[str, Cell] = {}
+    for name in TEXTS:
+        cells = [row[name] for row in table.values() if name in row]
+        if not cells:
+            continue
+        value = float(np.mean([cell["value"] for cell in cells]))
+        means[name] = {"value": value}
+        if len({len(cell["parts"]) for cell in cells}) == 1:
+            parts = np.mean([cell["parts"] for cell in cells], axis=0).tolist()
+            means[name] |= {"parts": parts} | jackknife(value, parts)
     return table | ({ALL: means} if means else {})

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from instaface.face import MorphableModel
+from instaface.render.rasterise import rasterise
 from instaface.track import Frame, TrackedFace
 
 VIEW_SIZE = 512  # longer side; larger frames are shrunk, so that figures of photos of all sizes compare
@@ -43,15 +45,17 @@ class Seen:
         hair: (H, W) float32 0..1.
         clothes: (H, W) float32 0..1.
         face: (H, W) bool, hull of brows, eyes, nose and mouth.
+        skin: (H, W) float32 0..1, what the face model covers: head and neck; all of the view where none was given.
     """
 
     person: NDArray[np.float32]
     hair: NDArray[np.float32]
     clothes: NDArray[np.float32]
     face: Mask
+    skin: NDArray[np.float32]
 
 
-def seen(face: TrackedFace, frame: Frame) -> Seen:
+def seen(face: TrackedFace, frame: Frame, model: MorphableModel | None = None) -> Seen:
     """The regions of ``face`` in the view of ``frame``, which may be another picture's frame."""
     import cv2
 
@@ -60,11 +64,18 @@ def seen(face: TrackedFace, frame: Frame) -> Seen:
     landmarks = (face.landmarks - (frame.x, frame.y)) * scale
     hull = np.zeros((size[1], size[0]), np.uint8)
     cv2.fillConvexPoly(hull, cv2.convexHull(landmarks[list(MIDDLE)].astype(np.float32)).astype(np.int32), (1.0,))
-    person, hair, clothes = (
+    skin = np.ones_like(face.matte.person) if model is None else covered(face, model)
+    person, hair, clothes, skin = (
         cv2.resize(_moved(mask, face.frame, frame), size, interpolation=cv2.INTER_AREA).astype(np.float32)
-        for mask in (face.matte.person, face.matte.hair, face.matte.clothes)
+        for mask in (face.matte.person, face.matte.hair, face.matte.clothes, skin)
     )
-    return Seen(person, hair, clothes, hull.astype(bool))
+    return Seen(person, hair, clothes, hull.astype(bool), skin)
+
+
+def covered(face: TrackedFace, model: MorphableModel) -> NDArray[np.float32]:
+    """(H, W) 0..1 over the face's frame: where the face model lies."""
+    points = face.frame_camera.project(model.vertices(face.parameters)[0])
+    return rasterise(points, model.faces, face.frame.height, face.frame.width).covered.astype(np.float32)
 
 
 def _moved(mask: NDArray[np.float32], own: Frame, frame: Frame) -> NDArray[np.float32]:
@@ -87,6 +98,15 @@ def clothes(source: Seen, edit: Seen) -> Mask:
 def hair(source: Seen, edit: Seen) -> Mask:
     """What is hair before and after."""
     return _shrunk((source.hair > 0.9) & (edit.hair > 0.9))
+
+
+def worn(source: Seen, edit: Seen) -> Mask:
+    """What belongs to the person before and after, but is neither hair nor clothes nor head: jewellery, straps."""
+    return _shrunk(_other(source) & _other(edit))
+
+
+def _other(seen: Seen) -> Mask:
+    return (seen.person > 0.9) & (seen.hair < 0.1) & (seen.clothes < 0.1) & (seen.skin < 0.1)
 
 
 def _shrunk(mask: Mask) -> Mask:

@@ -29,12 +29,13 @@ class Output:
     Attributes:
         pixels: (H, W, 3) uint8, the size of the photo.
         seconds: time of the edit, tracking excluded; NaN where unknown.
-        invented: (h, w) bool over the source's frame: what the camera never saw; None where unknown.
+        coverage: (h, w) float32 over the source's frame, of the tracker's own face model (1 seen, 0.5 mirrored, 0
+            invented); None where the system does not come by it.
     """
 
     pixels: NDArray[np.uint8]
     seconds: float = float("nan")
-    invented: NDArray[np.bool_] | None = None
+    coverage: NDArray[np.float32] | None = None
 
 
 class System(Protocol):
@@ -50,18 +51,45 @@ class System(Protocol):
 
 @dataclass(frozen=True)
 class SystemOptions:
-    """Which system: pictures in ``outputs`` where given, else the editor with this renderer and face model."""
+    """Which system: pictures in ``outputs`` where given, else the editor with these options.
+
+    Attributes:
+        renderer: of the editor.
+        outputs: folder of another tool's pictures.
+        face_model: of the editor.
+        model: folder or hub id of the diffusion renderer's model.
+        personal: LoRA file for it, or a folder of them: SOURCE.safetensors for each photo.
+    """
 
     renderer: str = "geometric"
     outputs: Path | None = None
     face_model: str = "openhead"
+    model: str | None = None
+    personal: Path | None = None
 
     @property
     def name(self) -> str:
         """For tables."""
         if self.outputs:
             return self.outputs.name
-        return self.renderer if self.face_model == "openhead" else f"{self.renderer}-{self.face_model}"
+        parts = [self.renderer if self.model is None else f"{self.renderer} {Path(self.model).name}"]
+        parts += [self.face_model] if self.face_model != "openhead" else []
+        return " ".join([*parts, "personalised"] if self.personal else parts)
+
+    def check(self) -> None:
+        """Raises InstaFaceError where the options do not fit together, before any photo is read."""
+        from instaface.editor import RENDERERS
+
+        if self.renderer not in RENDERERS:
+            raise InstaFaceError(f"--renderer {self.renderer!r} is unknown, allowed are {', '.join(RENDERERS)}")
+        if self.renderer == "diffusion" and self.model is None:
+            raise InstaFaceError("--renderer diffusion needs a model: name its folder or hub id with --model")
+        if self.renderer != "diffusion" and (self.model or self.personal):
+            raise InstaFaceError(f"--model and --personal are for --renderer diffusion, not {self.renderer}")
+        if self.outputs is None and self.renderer == "diffusion":
+            from instaface.diffusion.renderer import load_pipeline
+
+            load_pipeline(str(self.model))
 
 
 @cache
@@ -76,18 +104,32 @@ class EditorSystem:
     def __init__(self, options: SystemOptions):
         from instaface.editor import Editor
 
-        self.editor = Editor(options.face_model)
-        self.renderer = options.renderer
+        self.options = options
+        self.editor = Editor(options.face_model, options.model, options.personal and str(options.personal))
+        self._personal: Path | None = None
         self._measured: tuple[TrackedFace, TrackedFace] | None = None  # the last source, in the editor's own terms
 
     def render(self, source: TrackedFace, case: Case, target: FaceParameters) -> Output:
         face, edit = source, target
+        self._know(case)
         if source.model != self.editor.model.name:
             face, edit = self._in_own_terms(source, case)
         start = time.perf_counter()
-        result = self.editor.edit(face, edit, renderer=self.renderer)
+        result = self.editor.edit(face, edit, renderer=self.options.renderer)
         seconds = time.perf_counter() - start
-        return Output(result.image.pixels, seconds, result.coverage == 0)
+        return Output(result.image.pixels, seconds, result.coverage if face is source else None)
+
+    def _know(self, case: Case) -> None:
+        """Takes the adapter of the case's person, where each has one; the last person's model is let go."""
+        folder, options = self.options.personal, self.options
+        if folder is None or not folder.is_dir() or self._personal == (adapter := folder / f"{case.source}.safetensors"):
+            return
+        from instaface.diffusion.renderer import load_pipeline
+        from instaface.editor import Editor
+
+        load_pipeline.cache_clear()
+        load_pipeline(str(options.model), str(adapter))  # loading is no part of an edit's time
+        self.editor, self._personal = Editor(options.face_model, options.model, str(adapter)), adapter
 
     def _in_own_terms(self, source: TrackedFace, case: Case) -> tuple[TrackedFace, FaceParameters]:
         """The source as the editor's own face model measures it, and what the case asks for there."""

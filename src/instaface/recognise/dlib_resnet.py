@@ -73,6 +73,22 @@ class DlibResNet(FaceRecogniser):
         return np.array([[p.x + 0.5, p.y + 0.5] for p in shape.parts()])
 
 
+def five_points(pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> NDArray[np.float64]:
+    """dlib's five points of the upright face in a box, in the template's order.
+
+    Args:
+        pixels: (H, W, 3) uint8 sRGB photo.
+        box: (x0, y0, x1, y1) of the face from brow to chin, in pixels.
+
+    Returns:
+        (5, 2) continuous pixels.
+    """
+    import dlib
+
+    shape = _predictor()(np.ascontiguousarray(pixels), dlib.rectangle(*(round(side) for side in box)))
+    return np.array([[p.x + 0.5, p.y + 0.5] for p in shape.parts()])
+
+
 @cache
 def _network() -> Any:
     import dlib
