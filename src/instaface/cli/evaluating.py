@@ -8,15 +8,21 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from instaface.cli.options import FaceModel, FaceModels
 from instaface.errors import InstaFaceError
 
+if TYPE_CHECKING:
+    from instaface.edit import Edit
+    from instaface.evaluation.cases import Case
+    from instaface.evaluation.evaluate import Evaluation
+
 EDITS_PROTOCOLS = ("control", "identity", "preservation", "realism", "speed")
 DRIVEN_PROTOCOLS = ("self-reenactment", "cross-reenactment")
+PERSONALISATION = "personalisation"
 DRIVEN_TABLES = ("control", "identity", "preservation", "realism", "reenactment", "speed")
 
 Renderer = Annotated[str, typer.Option(help="Who edits; see [b]instaface edit[/b].")]
@@ -26,6 +32,11 @@ Grid = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(help="At most so many photos, evenly spread.", min=1)]
 Every = Annotated[int, typer.Option(help="Of each folder only every n-th photo, the first one included.", min=1)]
+Model = Annotated[str | None, typer.Option(metavar="PATH", help="Folder or hub id of the diffusion renderer's model.")]
+Personal = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="LoRA file for it, or a folder with one for each photo: SOURCE.safetensors."),
+]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes.", min=1)]
 
 
@@ -36,7 +47,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help=f"Any of {', '.join(EDITS_PROTOCOLS)} (default: all of these), or one of "
-            f"{', '.join(DRIVEN_PROTOCOLS)}.",
+            f"{', '.join(DRIVEN_PROTOCOLS)}; with [b]{PERSONALISATION}[/b] before and after tuning on each photo.",
             show_default=False,
         ),
     ] = None,
@@ -48,11 +59,24 @@ def evaluate(
     ] = None,
     renderer: Renderer = "geometric",
     face_model: FaceModel = FaceModels.openhead,
+    model: Model = None,
+    personal: Personal = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help=f"Training options of [b]{PERSONALISATION}[/b].")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help=f"Updates of [b]{PERSONALISATION}[/b]; by default the config's.", min=1)
+    ] = None,
     outputs: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Score these pictures of another tool: SOURCE__EDIT.png, or manifest.csv."),
     ] = None,
-    recogniser: Annotated[str, typer.Option(help="[b]dlib[/b], or [b]arcface[/b] (non-commercial weights).")] = "dlib",
+    recogniser: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="[b]dlib[/b] (default) or [b]arcface[/b] (non-commercial weights); repeatable.", show_default=False
+        ),
+    ] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="The arguments are reports: put them side by side.")
     ] = False,
@@ -72,70 +96,84 @@ def evaluate(
     instaface evaluate --compare report rival -o comparison
 
     instaface evaluate clips/*.mp4 -o reenacted --protocol self-reenactment
+
+    instaface evaluate photos/ -o tuned --protocol personalisation --renderer diffusion --model models/mini --config
+    configs/mini.yaml
     """
     _needs_extra()
-    if not photos:
-        raise InstaFaceError("nothing to evaluate: give photos, or reports with --compare")
-    if compare:
-        from instaface.evaluation.compare import compare as compare_reports
-
-        compare_reports(photos, report)
-        typer.echo(f"{report / 'comparison.html'}\n{report / 'blind.html'}")
-        return
-    _evaluate(
-        photos,
-        report,
-        _protocols(protocol),
-        edits,
-        every,
-        limit,
-        labels,
-        renderer,
-        outputs,
-        face_model.value,
-        recogniser,
-        jobs,
-    )
-    typer.echo(f"{report / 'report.html'}\n{report / 'report.md'}")
-
-
-def _evaluate(
-    photos: list[Path],
-    report: Path,
-    protocols: tuple[str, ...],
-    edits: str,
-    every: int,
-    limit: int | None,
-    labels: Path | None,
-    renderer: str,
-    outputs: Path | None,
-    face_model: str,
-    recogniser: str,
-    jobs: int,
-) -> None:
-    from instaface.evaluation import cases
     from instaface.evaluation.evaluate import Evaluation
     from instaface.evaluation.evaluate import evaluate as run
     from instaface.evaluation.systems import SystemOptions
 
-    grid = {}
-    tables: tuple[str, ...]
-    if protocols == ("self-reenactment",):
+    if not photos:
+        raise InstaFaceError("nothing to evaluate: give photos, or reports with --compare")
+    if compare:
+        _compare(photos, report, jobs)
+        return
+    protocols = _protocols(protocol)
+    command = shlex.join(["instaface", *sys.argv[1:]])
+    asked, name, tables, grid = _asked(photos, report, protocols, edits, every, limit)
+    system = SystemOptions(renderer, outputs, face_model.value, model, personal)
+    evaluation = Evaluation(
+        asked, name, tables, system, grid, tuple(dict.fromkeys(recogniser or ["dlib"])), labels, jobs, command
+    )
+    if PERSONALISATION in protocols:
+        _before_and_after(evaluation, report, config, steps)
+        return
+    with _progress(len(asked), "edits") as advance:
+        run(evaluation, report, advance)
+    typer.echo(f"{report / 'report.html'}\n{report / 'report.md'}")
+
+
+def _compare(reports: list[Path], folder: Path, jobs: int) -> None:
+    from instaface.evaluation.compare import compare
+
+    compare(reports, folder, jobs)
+    typer.echo(f"{folder / 'comparison.html'}\n{folder / 'blind.html'}")
+
+
+def _before_and_after(evaluation: Evaluation, report: Path, config: Path | None, steps: int | None) -> None:
+    """Tunes on each photo, measures before and after, and puts the two side by side."""
+    from instaface.evaluation.evaluate import before_and_after
+    from instaface.training.config import load_config
+    from instaface.training.personalize import personalize
+
+    system = evaluation.system
+    if system.outputs or system.personal or system.renderer != "diffusion" or system.model is None or config is None:
+        raise InstaFaceError(
+            f"protocol {PERSONALISATION} tunes a model: give --renderer diffusion, --model PATH and --config FILE.yaml"
+        )
+    options = load_config(config, {} if steps is None else {"personalize.steps": steps})
+    if options.personalize is None:
+        raise InstaFaceError(f"config {config} has no section 'personalize'")
+
+    def learn(photo: Path, adapter: Path) -> None:
+        personalize(photo, adapter, Path(str(system.model)), options, face_model=system.face_model)
+
+    photos = len({case.source for case in evaluation.cases})
+    with _progress(photos + 2 * len(evaluation.cases), "photos and edits") as advance:
+        reports = before_and_after(evaluation, report, learn, advance)
+    _compare(list(reports), report, evaluation.workers)
+
+
+def _asked(
+    photos: list[Path], report: Path, protocols: tuple[str, ...], edits: str, every: int, limit: int | None
+) -> tuple[list[Case], str, tuple[str, ...], dict[str, Edit]]:
+    """Cases, name of the protocol, its tables and grid."""
+    from instaface.evaluation import cases
+
+    if "self-reenactment" in protocols:
         folders = [
             cases.video_frames(p, report / "frames") if p.suffix.lower() in cases.VIDEO_SUFFIXES else p
             for p in cases.spread(photos, limit)
         ]
-        asked, name, tables = cases.self_cases(folders), protocols[0], DRIVEN_TABLES
-    elif protocols == ("cross-reenactment",):
-        asked, name, tables = cases.cross_cases(cases.find_photos(photos, limit, every)), protocols[0], DRIVEN_TABLES
-    else:
-        grid = cases.load_grid(edits)
-        asked, name, tables = cases.edit_cases(cases.find_photos(photos, limit, every), grid), "edits", protocols
-    command = shlex.join(["instaface", *sys.argv[1:]])
-    system = SystemOptions(renderer, outputs, face_model)
-    evaluation = Evaluation(asked, name, tables, system, grid, recogniser, labels, jobs, command)
-    with _progress(len(asked), "edits") as advance:
-        run(evaluation, report, advance)
+        return cases.self_cases(folders), "self-reenactment", DRIVEN_TABLES, {}
+    found = cases.find_photos(photos, limit, every)
+    if "cross-reenactment" in protocols:
+        return cases.cross_cases(found), "cross-reenactment", DRIVEN_TABLES, {}
+    grid = cases.load_grid(edits)
+    tables = tuple(name for name in protocols if name != PERSONALISATION) or EDITS_PROTOCOLS
+    return cases.edit_cases(found, grid), "edits", tables, grid
 
 
 def sheet(
@@ -145,6 +183,8 @@ def sheet(
     limit: Limit = None,
     renderer: Renderer = "geometric",
     face_model: FaceModel = FaceModels.openhead,
+    model: Model = None,
+    personal: Personal = None,
     jobs: Jobs = os.cpu_count() or 1,
 ) -> None:
     """One picture of many edits: a row a photo, to look at after every change.
@@ -157,22 +197,22 @@ def sheet(
     from instaface.evaluation.systems import SystemOptions
 
     chosen = spread(fixed_photos(photos), limit)
+    system = SystemOptions(renderer, None, face_model.value, model, personal)
+    system.check()
     with _progress(len(chosen), "photos") as advance:
-        make_sheet(
-            chosen, load_grid(edits), SystemOptions(renderer, face_model=face_model.value), output, jobs, advance
-        )
+        make_sheet(chosen, load_grid(edits), system, output, jobs, advance)
     typer.echo(str(output))
 
 
 def _protocols(names: list[str] | None) -> tuple[str, ...]:
     from instaface.cli.app import WrongUsage
 
+    allowed = (*EDITS_PROTOCOLS, *DRIVEN_PROTOCOLS, PERSONALISATION)
     chosen = tuple(dict.fromkeys(names or EDITS_PROTOCOLS))
     for name in chosen:
-        if name not in (*EDITS_PROTOCOLS, *DRIVEN_PROTOCOLS):
-            known = ", ".join((*EDITS_PROTOCOLS, *DRIVEN_PROTOCOLS))
-            raise WrongUsage(f"protocol: unknown name {name!r}, allowed are {known}")
-    if len(chosen) > 1 and set(chosen) & set(DRIVEN_PROTOCOLS):
+        if name not in allowed:
+            raise WrongUsage(f"protocol: unknown name {name!r}, allowed are {', '.join(allowed)}")
+    if set(chosen) & set(DRIVEN_PROTOCOLS) and len(set(chosen) - {PERSONALISATION}) > 1:
         raise WrongUsage(f"protocol: {' and '.join(DRIVEN_PROTOCOLS)} stand alone, run each by itself")
     return chosen
 

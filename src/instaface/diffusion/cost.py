@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from instaface.diffusion.config import ModelConfig, build
+from instaface.diffusion.config import ModelConfig, Networks, build
 from instaface.diffusion.identity import patch_tokens
 from instaface.diffusion.latents import decode, encode
+
+if TYPE_CHECKING:
+    from instaface.diffusion.pipeline import InstaFacePipeline
 
 
 @dataclass(frozen=True)
@@ -52,20 +55,35 @@ def edit_cost(config: ModelConfig, evaluations: int | None = None) -> list[Cost]
         evaluations: runs of the diffusion and guidance networks, guidance included; by default the config's steps.
     """
     with torch.device("meta"):
-        parts = build(config)
-        pictures = torch.zeros(1, 3, config.size, config.size)
+        return _costs(build(config), config.size, config.steps if evaluations is None else evaluations)
+
+
+def pipeline_cost(pipeline: InstaFacePipeline) -> list[Cost]:
+    """Cost of one edit with a loaded model, at its own size and number of steps."""
+    with torch.device("meta"):
+        networks = {
+            name: type(part)(part.config) if name == "image_encoder" else type(part).from_config(part.config)
+            for name, part in pipeline.components.items()
+        }
+        return _costs(Networks(**networks), pipeline.config.size, pipeline.config.steps)
+
+
+def _costs(parts: Networks, size: int, runs: int) -> list[Cost]:
+    """Cost of networks on the meta device, for pictures of a size and so many runs of the diffusion network."""
+    with torch.device("meta"):
+        pictures = torch.zeros(1, 3, size, size)
         latents = encode(parts.vae, pictures)
         step = torch.zeros((), dtype=torch.long)
-        maps = latents.new_zeros(1, len(config.maps), *latents.shape[1:])
-        conditional = parts.fusion_controller.fuse(maps, maps.new_ones(1, len(config.maps)))
-        layer = config.identity["vision_layer"]
+        count = len(parts.fusion_controller.maps)
+        maps = latents.new_zeros(1, count, *latents.shape[1:])
+        conditional = parts.fusion_controller.fuse(maps, maps.new_ones(1, count))
+        layer = parts.identity_preserver.config.vision_layer
         patches = patch_tokens(parts.image_encoder, pictures, layer)
-        face = torch.zeros(1, config.identity["face_width"])
+        face = torch.zeros(1, parts.identity_preserver.config.face_width)
         tokens = parts.identity_preserver(patches, face)
         residuals = parts.guidance_network(latents, step, tokens, conditional)
-        runs = config.steps if evaluations is None else evaluations
         table: list[tuple[str, nn.Module | None, int, Callable[[], Any]]] = [
-            ("autoencoder, encode", parts.vae, len(config.maps) + 1, lambda: encode(parts.vae, pictures)),
+            ("autoencoder, encode", parts.vae, count + 1, lambda: encode(parts.vae, pictures)),
             ("autoencoder, decode", None, 2, lambda: decode(parts.vae, latents)),
             ("vision encoder", parts.image_encoder, 1, lambda: patch_tokens(parts.image_encoder, pictures, layer)),
             ("identity preserver", parts.identity_preserver, 1, lambda: parts.identity_preserver(patches, face)),

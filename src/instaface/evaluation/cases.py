@@ -88,6 +88,16 @@ def load_grid(name: str | Path = "default") -> dict[str, Edit]:
     return grid
 
 
+def turn_sizes(grid: dict[str, Edit]) -> dict[str, int]:
+    """Degrees of each edit of a grid that turns the head and does nothing else."""
+    sizes = {}
+    for name, edit in grid.items():
+        if Case(Path(), name, edit).kind == "pose":
+            angles = (edit.yaw, edit.pitch, edit.roll, edit.turn, edit.nod, edit.tilt)
+            sizes[name] = round(max(abs(angle or 0) for angle in angles))
+    return sizes
+
+
 def find_photos(inputs: Sequence[Path], limit: int | None = None, every: int = 1) -> list[Path]:
     """The photos among files and folders, sorted by name.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -49,12 +49,28 @@ class Figure:
 
 
 DRIVEN = ("self", "cross")
-WORN = "dB; accessories and what else is neither hair, clothes nor covered by the face model; where the head and light stay"
+WORN = "dB; accessories: neither hair, clothes nor covered by the face model; where head and light stay"
 
 FIGURES = (
     Figure("pose error", "control", ("pose_error",), "median", "lower", "degrees, by the tracker", digits=1),
-    Figure("pose error, PnP", "control", ("pose_error_pnp",), "median", "lower", "degrees, by solvePnP on rigid landmarks", digits=1),
-    Figure("pose error, dlib", "control", ("pose_error_five",), "median", "lower", "degrees, by dlib's five points", digits=1),
+    Figure(
+        "pose error, PnP",
+        "control",
+        ("pose_error_pnp",),
+        "median",
+        "lower",
+        "degrees, by solvePnP on rigid landmarks",
+        digits=1,
+    ),
+    Figure(
+        "pose error, dlib",
+        "control",
+        ("pose_error_five",),
+        "median",
+        "lower",
+        "degrees, by dlib's five points",
+        digits=1,
+    ),
     Figure("pose slope", "control", ("pose_asked", "pose_got"), "slope", "one", "turn out / asked", ("pose", *DRIVEN)),
     Figure("pose slope, PnP", "control", ("pose_asked", "pose_pnp"), "slope", "one", "as before", ("pose", *DRIVEN)),
     Figure("pose slope, dlib", "control", ("pose_asked", "pose_five"), "slope", "one", "as before", ("pose", *DRIVEN)),
@@ -147,6 +163,20 @@ FIGURES = (
     Figure("seconds", "speed", ("seconds",), "median", "lower", "an edit of a tracked face", digits=3),
     Figure("peak memory", "speed", ("memory_mib",), "median", "lower", "MiB of a process, all included", digits=0),
 )
+
+
+def figures_of(columns: Iterable[str]) -> list[Figure]:
+    """The figures that rows with these columns give; those of identity once more for each further recogniser."""
+    columns = list(columns)
+    figures = list(FIGURES)
+    for recogniser in (column.removeprefix("similarity ") for column in columns if column.startswith("similarity ")):
+        figures += [
+            replace(f, name=f"{f.name}, {recogniser}", columns=tuple(f"{column} {recogniser}" for column in f.columns))
+            for f in FIGURES
+            if f.table == "identity"
+        ]
+    return [figure for figure in figures if set(figure.columns) <= set(columns)]
+
 
 _STATISTICS: dict[str, Callable[..., Values]] = {
     "mean": lambda values: np.nanmean(values, axis=(-2, -1)),

@@ -103,7 +103,10 @@ def excess(
     scale = np.tile(1 / np.maximum(channels.std(0), 1e-6), PATCH**2).astype(np.float32)
     onto = scale[:, None] * directions(PATCH**2 * 3)
     made, real = (
-        [projected(np.concatenate([x for x, h in zip(side, halves, strict=True) if h == half]), onto) for half in (0, 1)]
+        [
+            projected(np.concatenate([x for x, h in zip(side, halves, strict=True) if h == half]), onto)
+            for half in (0, 1)
+        ]
         for side in (edits, sources)
     )
     distance = (sorted_distance(made[0], real[1]) + sorted_distance(made[1], real[0])) / 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,22 @@ DIGITS = {PATCH_DISTANCE: 1, FLOOR: 1, INVENTED: 1, INVENTED_FLOOR: 1, AUC: 3, "
 Cell = dict[str, Any]
 # Figures of some of the people, given by their numbers.
 Measure = Callable[[Sequence[int]], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class RealismJob:
+    """The pictures of one edit: (source, row id) of each; the rest as for :func:`realism_of_edit`."""
+
+    edit: str
+    folder: Path
+    pairs: tuple[tuple[str, str], ...]
+    groups: dict[str, list[str]]
+    places: Path | None = None
+
+
+def realism_of(job: RealismJob) -> tuple[str, dict[str, Cell]]:
+    """Name of the edit and its realism, in a process of its own."""
+    return job.edit, realism_of_edit(job.folder, job.pairs, job.groups, job.places)
 
 
 def realism_of_edit(
@@ -103,7 +120,7 @@ def _cells(measure: Measure, count: int, groups: dict[str, list[int]]) -> dict[s
 
 
 def jackknife(value: float, parts: Sequence[float]) -> dict[str, float]:
-    """``low`` and ``high`` of the 95 % interval around a value, from the values with one part of the people left out."""
+    """``low`` and ``high`` of the 95 % interval around a value, from those with a part of the people left out."""
     deviations = np.asarray(parts, float) - np.mean(parts)
     error = float(np.sqrt((len(parts) - 1) / len(parts) * (deviations**2).sum()))
     return {"low": value - 1.96 * error, "high": value + 1.96 * error}
@@ -112,7 +129,7 @@ def jackknife(value: float, parts: Sequence[float]) -> dict[str, float]:
 def _patch_measure(
     edits: list[Path], photos: list[Path], masks: Sequence[NDArray[np.bool_] | None], names: tuple[str, str]
 ) -> Measure:
-    """Excess and floor, means over the levels; patches lie in the masks (None: anywhere), at the same places in both."""
+    """Excess and floor, means over the levels; patches lie in the masks (None: anywhere), at equal places in both."""
     found: list[dict[int, tuple[Descriptors, Descriptors]]] = []
     for edit, photo, mask in zip(edits, photos, masks, strict=True):
         one, other = laplacian_pyramid(_read(edit)), laplacian_pyramid(_read(photo))
@@ -120,7 +137,8 @@ def _patch_measure(
         rng = np.random.default_rng(zlib.crc32(photo.stem.encode()))
         enough = where.mean() > SMALLEST
         corners = [patch_corners(where, level, PATCHES, rng) if enough else None for level in range(LEVELS)]
-        found.append({k: (patches(one[k], at), patches(other[k], at)) for k, at in enumerate(corners) if at is not None})
+        at = {level: places for level, places in enumerate(corners) if places is not None}
+        found.append({k: (patches(one[k], places), patches(other[k], places)) for k, places in at.items()})
 
     def measure(people: Sequence[int]) -> dict[str, float]:
         scores = []

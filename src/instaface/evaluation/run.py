@@ -24,6 +24,8 @@ SETTINGS = "settings.json"
 VIEW_QUALITY = 95  # of the stored JPEGs; photos and edits are stored alike, so that it favours neither
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
+CRASH = "unexpected "  # how the error of a failure begins that is a fault of the program
+
 J = TypeVar("J")
 R = TypeVar("R")
 
@@ -34,14 +36,14 @@ class Job:
 
     cases: tuple[Case, ...]
     system: SystemOptions
-    recogniser: str
+    recognisers: tuple[str, ...]
     folder: Path
 
 
 def run(
     cases: Sequence[Case],
     system: SystemOptions,
-    recogniser: str,
+    recognisers: Sequence[str],
     folder: Path,
     workers: int,
     advance: Callable[[int], None] = lambda count: None,
@@ -51,16 +53,16 @@ def run(
     Args:
         cases: what is asked.
         system: who is asked.
-        recogniser: name of the face recogniser.
+        recognisers: names of the face recognisers.
         folder: where rows and views are kept.
         workers: number of processes; 1 works in this one.
         advance: called with the number of cases done, as they are done.
     """
     for name in (ROWS, VIEWS):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    waiting = [case for case in cases if not row_path(folder, case.id).is_file()]
+    waiting = [case for case in cases if not _is_done(row_path(folder, case.id))]
     advance(len(cases) - len(waiting))
-    jobs = [Job(group, system, recogniser, folder) for group in _by_source(waiting)]
+    jobs = [Job(group, system, tuple(recognisers), folder) for group in _by_source(waiting)]
     for count in in_processes(evaluate_source, jobs, workers):
         advance(count)
 
@@ -80,6 +82,11 @@ def keep_settings(folder: Path, settings: dict[str, Any]) -> None:
             raise InstaFaceError(f"{folder} holds a report with another {changed[0]}: give another folder")
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(settings, indent=2), encoding="utf-8")
+
+
+def _is_done(row: Path) -> bool:
+    """Whether there is a row; those of a failure that nobody foresaw are made again."""
+    return row.is_file() and CRASH not in row.read_text(encoding="utf-8")
 
 
 def row_path(folder: Path, name: str) -> Path:
@@ -109,19 +116,23 @@ def load_rows(folder: Path, cases: Sequence[Case]) -> tuple[list[dict[str, Any]]
 def evaluate_source(job: Job) -> int:
     """Track a source, make and measure its cases, write their rows; returns how many."""
     try:
-        source = _judged(job.cases[0].photo, job.recogniser)
-    except InstaFaceError as error:
+        source = _judged(job.cases[0].photo, job.recognisers)
+    except Exception as error:
         for case in job.cases:
-            _write(job.folder, case, {"error": f"source: {error}"})
+            _write(job.folder, case, {"error": f"source: {_reason(error)}"})
         return len(job.cases)
     _write_source(job, source)
     for case in job.cases:
         try:
             row = evaluate_case(case, source, job)
-        except InstaFaceError as error:
-            row = {"error": str(error)}
+        except Exception as error:  # one picture must not end a run of hours; the report counts it
+            row = {"error": _reason(error)}
         _write(job.folder, case, row)
     return len(job.cases)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, InstaFaceError) else f"{CRASH}{type(error).__name__}: {error}"
 
 
 def evaluate_case(case: Case, source: Any, job: Job) -> dict[str, Any]:
@@ -130,28 +141,29 @@ def evaluate_case(case: Case, source: Any, job: Job) -> dict[str, Any]:
     from instaface.edit.drive import drive
     from instaface.evaluation import measure
 
-    model, recogniser = face_model(), _recogniser(job.recogniser)
-    driver = _judged(case.driver, job.recogniser) if case.driver else None
+    model, recognisers = face_model(), [_recogniser(name) for name in job.recognisers]
+    driver = _judged(case.driver, job.recognisers) if case.driver else None
     parameters = source.face.parameters
     if driver:
         target = drive(parameters, driver.face.parameters)
     else:
         target = apply(case.edit, parameters, model)  # type: ignore[arg-type]
     output = open_system(job.system).render(source.face, case, target)
-    _write_views(job.folder, case, source.face, output)
+    _write_views(job.folder, case, source.face, output.pixels, _invented(case, target, output.coverage, job))
 
     row: dict[str, Any] = {"seconds": output.seconds, "memory_mib": _peak_memory()}
     if np.array_equal(output.pixels, source.face.photo.pixels):
         edit = source
     elif (edited := _tracked_like(source.face, output.pixels)) is not None:
-        edit = measure.judge(edited, recogniser)
+        edit = measure.judge(edited, recognisers)
     else:
-        return row | {"error": "no face found in the edit"}
-    row["embedding"] = edit.embedding.tolist()
+        return row | {"error": "no face found in the edit", "lost": 1.0}
+    row["lost"] = 0.0
+    row["embeddings"] = {name: embedding.tolist() for name, embedding in edit.embeddings.items()}
     row |= measure.control_figures(source, edit, target, model)
-    row |= measure.picture_figures(source, edit, output.pixels, case.kind)
+    row |= measure.picture_figures(source, edit, output.pixels, case.kind, model)
     if driver and case.truth:
-        row |= measure.truth_figures(edit, driver, recogniser)
+        row |= measure.truth_figures(edit, driver, recognisers[0])
     return row
 
 
@@ -201,8 +213,29 @@ def _recogniser(name: str) -> Any:
     return load_recogniser(name)
 
 
+def _invented(case: Case, target: Any, coverage: Any, job: Job) -> Any:
+    """(h, w) bool over the face's frame: what the camera never saw of what the edit shows.
+
+    It follows from the edit, not from who made the picture: it is the same for every system.
+    """
+    from instaface.draft import draft
+
+    if coverage is None:
+        face = _judged(case.photo, job.recognisers).face
+        coverage = draft(face, target, face_model(), _scene(case.photo, job.recognisers)).coverage
+    return coverage == 0
+
+
+@lru_cache(maxsize=1)
+def _scene(photo: Path, recognisers: tuple[str, ...]) -> Any:
+    """The photo taken apart, for edits that were not made here."""
+    from instaface.draft import take_apart
+
+    return take_apart(_judged(photo, recognisers).face, face_model())
+
+
 @lru_cache(maxsize=32)
-def _judged(photo: Path, recogniser: str) -> Any:
+def _judged(photo: Path, recognisers: tuple[str, ...]) -> Any:
     """The largest face of a photo with what the judges say."""
     from instaface.evaluation.measure import judge
     from instaface.photo import read_photo
@@ -211,7 +244,7 @@ def _judged(photo: Path, recogniser: str) -> Any:
     faces = track(read_photo(photo))
     if not faces:
         raise InstaFaceError(f"{photo} shows no face")
-    return judge(faces[0], _recogniser(recogniser))
+    return judge(faces[0], [_recogniser(name) for name in recognisers])
 
 
 def _tracked_like(source: Any, pixels: Any) -> Any:
@@ -243,7 +276,7 @@ def _write_source(job: Job, source: Any) -> None:
     row = {
         "photo": case.source,
         "file": str(case.photo),
-        "embedding": source.embedding.tolist(),
+        "embeddings": {name: embedding.tolist() for name, embedding in source.embeddings.items()},
         "fit_error": face.fit_error,
         "head": face.parameters.head[0].tolist(),
         "track_seconds": sum(face.timings.values()),
@@ -251,17 +284,17 @@ def _write_source(job: Job, source: Any) -> None:
     _write_json(row_path(job.folder, case.source), row)
 
 
-def _write_views(folder: Path, case: Case, face: Any, output: Any) -> None:
+def _write_views(folder: Path, case: Case, face: Any, pixels: Any, invented: Any) -> None:
     import cv2
 
     from instaface.evaluation.regions import view
 
-    picture = view(output.pixels, face.frame)
+    picture = view(pixels, face.frame)
     if case.name != ZERO:
         _write_jpeg(view_path(folder, case.id), picture)
-    if output.invented is not None and output.invented.any():
+    if invented.any():
         size = picture.shape[1::-1]
-        mask = cv2.resize(output.invented.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        mask = cv2.resize(invented.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
         cv2.imwrite(str(invented_path(folder, case.id)), 255 * mask)
 
 
@@ -287,6 +320,8 @@ def _peak_memory() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def settings_of(system: SystemOptions, recogniser: str, protocol: str, grid: dict[str, Any]) -> dict[str, Any]:
+def settings_of(
+    system: SystemOptions, recognisers: Sequence[str], protocol: str, grid: dict[str, Any]
+) -> dict[str, Any]:
     """What must agree for rows to belong to one report."""
-    return {"system": asdict(system), "recogniser": recogniser, "protocol": protocol, "edits": grid}
+    return {"system": asdict(system), "recognisers": list(recognisers), "protocol": protocol, "edits": grid}

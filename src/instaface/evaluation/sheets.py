@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from instaface.evaluation.figures import FIGURES
+from instaface.evaluation.figures import figures_of
 from instaface.evaluation.plots import embed
 from instaface.evaluation.run import view_path
 
@@ -39,9 +39,9 @@ def contact_sheets(folder: Path, data: pd.DataFrame) -> str:
 def extremes(folder: Path, data: pd.DataFrame, count: int) -> str:
     """Best and worst rows by each figure: source and edit side by side."""
     parts = ["<h2>Best and worst cases</h2>"]
-    for figure in FIGURES:
+    for figure in figures_of(data.columns):
         column = figure.columns[-1]
-        if figure.statistic == "slope" or figure.table == "speed" or column not in data:
+        if figure.statistic == "slope" or figure.table == "speed":
             continue
         rows = data[[figure.concerns(kind) for kind in data["kind"]]].dropna(subset=[column])
         values = figure.badness(rows[column].to_numpy(float))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,10 +86,24 @@ class SystemOptions:
             raise InstaFaceError("--renderer diffusion needs a model: name its folder or hub id with --model")
         if self.renderer != "diffusion" and (self.model or self.personal):
             raise InstaFaceError(f"--model and --personal are for --renderer diffusion, not {self.renderer}")
-        if self.outputs is None and self.renderer == "diffusion":
-            from instaface.diffusion.renderer import load_pipeline
+        if self.renderer == "diffusion":
+            self._pipeline()
 
-            load_pipeline(str(self.model))
+    def describe(self) -> dict[str, Any]:
+        """Of the model: where it is, its size and steps, the recogniser it was trained with, GMAC by part."""
+        if self.renderer != "diffusion" or self.outputs:
+            return {}
+        from instaface.diffusion.cost import pipeline_cost
+
+        pipeline = self._pipeline()
+        parts = [asdict(cost) | {"gmac": cost.total / 1e9} for cost in pipeline_cost(pipeline)]
+        chosen = {name: pipeline.config[name] for name in ("size", "steps", "strength", "recogniser")}
+        return {"path": str(self.model), "personal": self.personal and str(self.personal), **chosen, "cost": parts}
+
+    def _pipeline(self) -> Any:
+        from instaface.diffusion.renderer import load_pipeline
+
+        return load_pipeline(str(self.model))
 
 
 @cache
@@ -105,7 +119,7 @@ class EditorSystem:
         from instaface.editor import Editor
 
         self.options = options
-        self.editor = Editor(options.face_model, options.model, options.personal and str(options.personal))
+        self.editor = Editor(options.face_model, options.model, str(options.personal) if options.personal else None)
         self._personal: Path | None = None
         self._measured: tuple[TrackedFace, TrackedFace] | None = None  # the last source, in the editor's own terms
 
@@ -122,7 +136,10 @@ class EditorSystem:
     def _know(self, case: Case) -> None:
         """Takes the adapter of the case's person, where each has one; the last person's model is let go."""
         folder, options = self.options.personal, self.options
-        if folder is None or not folder.is_dir() or self._personal == (adapter := folder / f"{case.source}.safetensors"):
+        if folder is None or not folder.is_dir():
+            return
+        adapter = folder / f"{case.source}.safetensors"
+        if self._personal == adapter:
             return
         from instaface.diffusion.renderer import load_pipeline
         from instaface.editor import Editor

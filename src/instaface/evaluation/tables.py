@@ -10,51 +10,78 @@ import numpy as np
 import pandas as pd
 
 from instaface.errors import InstaFaceError
-from instaface.evaluation.figures import FIGURES, Figure, Values, statistic
+from instaface.evaluation.figures import Figure, Values, figures_of, statistic
 from instaface.evaluation.statistics import bootstrap_interval
 
 ALL = "all"
 FALSE_ACCEPTS = 0.01  # of the threshold that the photos themselves set
 SMALLEST_GROUP = 5  # photos; a smaller group's figure is left out
 ANGLES = ("yaw", "pitch", "roll")
+JUDGES = ("got", "pnp", "five")  # of pose: the tracker, perspective-n-point, dlib's five points
+# Figures of the breakdown by group and size of the turn.
+BY_SIZE = ("pose slope, PnP", "pose error, PnP", "similarity", "same person at 1 %", "landmark distance", "lost")
 
 Cell = dict[str, Any]  # value, low, high, tail, n, worst_group, worst_value
 Table = dict[str, dict[str, Cell]]  # edit, figure
 
 
-def frame(rows: Sequence[dict[str, Any]], sources: dict[str, dict[str, Any]], threshold: float) -> pd.DataFrame:
-    """Rows as a table of numbers, with what follows from several columns: pose as one change, identity."""
-    data = pd.DataFrame([{k: v for k, v in row.items() if k != "embedding"} for row in rows])
+def frame(
+    rows: Sequence[dict[str, Any]], sources: dict[str, dict[str, Any]], thresholds: dict[str, float]
+) -> pd.DataFrame:
+    """Rows as a table of numbers, with what follows from several columns: pose as one change, identity.
+
+    Args:
+        rows: of the cases.
+        sources: rows of the sources by name.
+        thresholds: of each recogniser by name; the columns of all but the first end in the name.
+    """
+    data = pd.DataFrame([{k: v for k, v in row.items() if k != "embeddings"} for row in rows])
     if "yaw_asked" in data:
-        asked, got, pnp = (data[[f"{a}_{what}" for a in ANGLES]].to_numpy(float) for what in ("asked", "got", "pnp"))
-        size = np.linalg.norm(asked, axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            data["pose_asked"] = size
-            data["pose_got"], data["pose_pnp"] = ((asked * x).sum(1) / size for x in (got, pnp))
-        data["pose_error"] = np.linalg.norm(got - asked, axis=1)
-        data["pose_error_pnp"] = np.linalg.norm(pnp - asked, axis=1)
-    return data.join(pd.DataFrame([_identity(row, sources, threshold) for row in rows], index=data.index))
+        asked = data[[f"{angle}_asked" for angle in ANGLES]].to_numpy(float)
+        data["pose_asked"] = size = np.linalg.norm(asked, axis=1)
+        for judge in JUDGES:
+            angles = data[[f"{angle}_{judge}" for angle in ANGLES]].to_numpy(float)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                data[f"pose_{judge}"] = (asked * angles).sum(1) / size
+            data[f"pose_error_{judge}".removesuffix("_got")] = np.linalg.norm(angles - asked, axis=1)
+    for number, (name, threshold) in enumerate(thresholds.items()):
+        figures = pd.DataFrame(identity(rows, sources, name, threshold), index=data.index)
+        data = data.join(figures if number == 0 else figures.add_suffix(f" {name}"))
+    return data
 
 
-def _identity(row: dict[str, Any], sources: dict[str, dict[str, Any]], threshold: float) -> dict[str, float]:
-    if "embedding" not in row:
+def identity(
+    rows: Sequence[dict[str, Any]], sources: dict[str, dict[str, Any]], recogniser: str, threshold: float
+) -> list[dict[str, float]]:
+    """Of each row what a recogniser says of its identity; nothing where no face was found."""
+    names, own = list(sources), own_threshold(sources, recogniser)
+    faces = np.array([source["embeddings"][recogniser] for source in sources.values()])
+    return [_identity(row, names, faces, recogniser, threshold, own) for row in rows]
+
+
+def _identity(
+    row: dict[str, Any], names: list[str], faces: Values, recogniser: str, threshold: float, own: float
+) -> dict[str, float]:
+    if "embeddings" not in row:
         return {}
-    edit, own = np.array(row["embedding"]), np.array(sources[row["photo"]]["embedding"])
-    others = np.array([source["embedding"] for name, source in sources.items() if name != row["photo"]])
-    similarity = float(edit @ own)
+    similarities = faces @ np.array(row["embeddings"][recogniser])
+    is_own = np.array(names) == row["photo"]
+    similarity = float(similarities[is_own][0])
     figures = {"similarity": similarity, "same": float(similarity >= threshold)}
-    if len(others):
-        nearest = float((others @ edit).max())
+    if len(names) > 1:
+        nearest = float(similarities[~is_own].max())
         figures |= {"margin": similarity - nearest, "first": float(similarity > nearest)}
-        figures["same_here"] = float(similarity >= own_threshold(sources))
+        figures["same_here"] = float(similarity >= own)
     return figures
 
 
-def own_threshold(sources: dict[str, dict[str, Any]]) -> float:
+def own_threshold(sources: dict[str, dict[str, Any]], recogniser: str) -> float:
     """Similarity that 1 % of the pairs of different people among the sources reach."""
-    faces = np.array([source["embedding"] for source in sources.values()])
+    if len(sources) < 2:
+        return float("nan")
+    faces = np.array([source["embeddings"][recogniser] for source in sources.values()])
     pairs = (faces @ faces.T)[np.triu_indices(len(faces), 1)]
-    return float(np.quantile(pairs, 1 - FALSE_ACCEPTS)) if len(pairs) else float("nan")
+    return float(np.quantile(pairs, 1 - FALSE_ACCEPTS))
 
 
 def read_labels(path: Path | None, names: Sequence[str]) -> dict[str, list[str]]:
@@ -79,9 +106,7 @@ def make_tables(data: pd.DataFrame, groups: dict[str, list[str]]) -> dict[str, T
     """All tables: for each edit (and all together) each figure that concerns it."""
     tables: dict[str, Table] = {}
     kinds = dict(zip(data["edit"], data["kind"], strict=True))
-    for figure in FIGURES:
-        if not set(figure.columns) <= set(data.columns):
-            continue
+    for figure in figures_of(data.columns):
         edits = [edit for edit, kind in kinds.items() if figure.concerns(kind)]
         driven = bool(edits) and kinds[edits[0]] in ("self", "cross")
         selections = {ALL: edits} if driven else {edit: [edit] for edit in edits} | {ALL: edits}
@@ -92,6 +117,27 @@ def make_tables(data: pd.DataFrame, groups: dict[str, list[str]]) -> dict[str, T
     for table in tables.values():
         if ALL in table:  # last
             table[ALL] = table.pop(ALL)
+    return tables
+
+
+def by_size(data: pd.DataFrame, groups: dict[str, list[str]], sizes: dict[str, int]) -> dict[str, Table]:
+    """Figures of each group at each size of the turn, all photos first: a table a size, a row a group.
+
+    Args:
+        data: the rows.
+        groups: photos by group.
+        sizes: degrees of the edits that turn the head and do nothing else.
+    """
+    figures = [figure for figure in figures_of(data.columns) if figure.name in BY_SIZE]
+    tables: dict[str, Table] = {}
+    for size in sorted(set(sizes.values())):
+        edits = [edit for edit, degrees in sizes.items() if degrees == size]
+        part = data[data["edit"].isin(edits)]
+        for name, photos in {ALL: list(part["photo"].unique()), **groups}.items():
+            chosen = part[part["photo"].isin(photos)]
+            if chosen["photo"].nunique() >= (1 if name == ALL else SMALLEST_GROUP):
+                row = {figure.name: make_cell(figure, chosen, {}) for figure in figures}
+                tables.setdefault(f"{size} degrees", {})[name] = row
     return tables
 
 
