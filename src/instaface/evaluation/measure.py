@@ -72,8 +72,8 @@ def control_figures(source: Judged, edit: Judged, target: FaceParameters, model:
 
     For each angle the change asked, the change that came out by the tracker, by PnP and by five points, degrees. Of
     the expression the size of the asked change of weights, what came out of it (projected on it), the mean error of
-    the asked weights and the largest change of the others (crosstalk). The distance of the landmarks from where the target
-    puts them, in % of the inter-ocular distance. Of the light the change of the log2 ratio of cheek luminances
+    the asked weights and the largest change of the others (crosstalk). The distance of the landmarks from where the
+    target puts them, in % of the inter-ocular distance. Of the light the change of the log2 ratio of cheek luminances
     that the lit mesh predicts, what came out, and how far the ratio is from the predicted one, in %.
     """
     before, after = source.face.parameters, edit.face.parameters

@@ -152,6 +152,7 @@ def evaluate_case(case: Case, source: Any, job: Job) -> dict[str, Any]:
     _write_views(job.folder, case, source.face, output.pixels, _invented(case, target, output.coverage, job))
 
     row: dict[str, Any] = {"seconds": output.seconds, "memory_mib": _peak_memory()}
+    row["processor_seconds"] = output.processor_seconds
     if np.array_equal(output.pixels, source.face.photo.pixels):
         edit = source
     elif (edited := _tracked_like(source.face, output.pixels)) is not None:
