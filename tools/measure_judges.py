@@ -60,7 +60,7 @@ def read(pixels: NDArray[np.uint8], face: TrackedFace, model: OpenHead) -> dict[
 def main(data: Path, output: Path, faces: int = 24) -> None:
     """Reads DATA/faces and writes OUTPUT."""
     model = OpenHead.load()
-    readings: dict[str, dict[str, dict[int, list[float]]]] = {}
+    readings: dict[str, dict[str, dict[int, list[NDArray[np.float64]]]]] = {}
     people = 0
     for number in np.linspace(HELD_OUT, 3599, faces).astype(int):
         number = next(k for k in range(int(number), 3600) if k % 18 and k not in CHOSEN_ON)
@@ -74,23 +74,24 @@ def main(data: Path, output: Path, faces: int = 24) -> None:
                 turn = tuple(float(degrees) * (axis == other) for other in AXES)
                 seen = read(render(tracked[0], model, turn), tracked[0], model)  # type: ignore[arg-type]
                 for judge, angles in (seen or {}).items():
-                    change = float(((angles - still[judge])[AXES.index(axis)] + 180) % 360 - 180)
+                    change = (angles - still[judge] + 180) % 360 - 180
                     readings.setdefault(judge, {}).setdefault(axis, {}).setdefault(degrees, []).append(change)
     judges = {}
     for judge, axes in readings.items():
-        judges[judge] = {axis: _summary(turns) for axis, turns in axes.items()}
+        judges[judge] = {axis: _summary(turns, AXES.index(axis)) for axis, turns in axes.items()}
         print(judge, judges[judge])
     output.write_text(json.dumps({"people": people, "judges": judges}, indent=1) + "\n", encoding="utf-8")
 
 
-def _summary(turns: dict[int, list[float]]) -> dict[str, object]:
-    """Mean reading of each turn, the slope through the origin, and the root mean square error in degrees."""
+def _summary(turns: dict[int, list[NDArray[np.float64]]], axis: int) -> dict[str, object]:
+    """Mean reading of each turn, its slope through the origin, and the root mean square error of all three angles."""
     asked = np.concatenate([np.full(len(read), degrees) for degrees, read in turns.items()])
-    got = np.concatenate(list(turns.values()))
+    got = np.concatenate([np.array(read) for read in turns.values()])
+    error = got - asked[:, None] * (np.arange(3) == axis)
     return {
-        "slope": round(float(asked @ got / (asked @ asked)), 3),
-        "error": round(float(np.sqrt(np.mean((got - asked) ** 2))), 2),
-        "read": {str(degrees): round(float(np.mean(read)), 1) for degrees, read in turns.items()},
+        "slope": round(float(asked @ got[:, axis] / (asked @ asked)), 3),
+        "error": round(float(np.sqrt((error**2).sum(1).mean())), 2),
+        "read": {str(degrees): round(float(np.mean(read, axis=0)[axis]), 1) for degrees, read in turns.items()},
     }
 
 

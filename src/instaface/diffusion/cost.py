@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -61,11 +62,15 @@ def edit_cost(config: ModelConfig, evaluations: int | None = None) -> list[Cost]
 def pipeline_cost(pipeline: InstaFacePipeline) -> list[Cost]:
     """Cost of one edit with a loaded model, at its own size and number of steps."""
     with torch.device("meta"):
-        networks = {
-            name: type(part)(part.config) if name == "image_encoder" else type(part).from_config(part.config)
-            for name, part in pipeline.components.items()
-        }
+        networks = {name: _again(part) for name, part in pipeline.components.items()}
         return _costs(Networks(**networks), pipeline.config.size, pipeline.config.steps)
+
+
+def _again(part: Any) -> Any:
+    """A new network of the same configuration; what is no network as it is."""
+    if isinstance(part, ModelMixin):
+        return type(part)(**{name: value for name, value in part.config.items() if not name.startswith("_")})
+    return type(part)(part.config) if isinstance(part, nn.Module) else part
 
 
 def _costs(parts: Networks, size: int, runs: int) -> list[Cost]:

@@ -10,30 +10,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-SLOPES = (
-    ("pose_asked", "pose_got", "pose_pnp", "pose", "turn of the head, degrees"),
-    ("expression_asked", "expression_got", None, "expression", "change of expression weights"),
-    ("light_asked", "light_got", None, "light", "change of the cheeks' log2 luminance ratio"),
+POSE_JUDGES = {"pose_got": "by the tracker", "pose_pnp": "by PnP", "pose_five": "by dlib's five points"}
+SLOPES: tuple[tuple[str, dict[str, str], str, str], ...] = (
+    ("pose_asked", POSE_JUDGES, "pose", "turn of the head, degrees"),
+    ("expression_asked", {"expression_got": ""}, "expression", "change of expression weights"),
+    ("light_asked", {"light_got": ""}, "light", "change of the cheeks' log2 luminance ratio"),
 )
 
 
 def all_plots(data: pd.DataFrame) -> str:
     """What was asked against what came out; identity by edit."""
     parts = ["<h2>Plots</h2>"]
-    for asked, got, other, kind, label in SLOPES:
+    for asked, got, kind, label in SLOPES:
         if asked in data and len(part := data[data["kind"].str.contains(f"{kind}|self|cross")]):
-            parts.append(image(asked_against_got(part, asked, got, other, label), label))
+            parts.append(image(asked_against_got(part, asked, got, label), label))
     if "similarity" in data:
         parts.append(image(boxes(data[data["kind"] != "zero"], "similarity"), "similarity of source and edit"))
     return "".join(parts)
 
 
-def asked_against_got(data: pd.DataFrame, asked: str, got: str, other: str | None, label: str) -> Any:
-    """A point a row, and the diagonal where a perfect editor lies."""
+def asked_against_got(data: pd.DataFrame, asked: str, got: dict[str, str], label: str) -> Any:
+    """A point a row and judge, and the diagonal where a perfect editor lies; ``got`` maps columns to names."""
     figure, axes = _axes()
-    axes.scatter(data[asked], data[got], s=8, alpha=0.5, label="by the tracker")
-    if other:
-        axes.scatter(data[asked], data[other], s=8, alpha=0.5, label="by PnP")
+    for column, name in got.items():
+        axes.scatter(data[asked], data[column], s=8, alpha=0.5, label=name)
+    if len(got) > 1:
         axes.legend()
     ends = [float(np.nanmin([data[asked].min(), 0])), float(data[asked].max())]
     axes.plot(ends, ends, color="black", linewidth=1)

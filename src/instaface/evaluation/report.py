@@ -175,17 +175,12 @@ def size_lines(metrics: dict[str, Any]) -> list[tuple[str, list[str], list[list[
 
 def judge_lines(metrics: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """What the judges of pose read of known turns: columns and lines."""
-    judges = metrics["judges"]["judges"]
-    columns: list[str] = []
     lines = []
-    for judge, axes in judges.items():
-        line, columns = [judge], []
+    for judge, axes in metrics["judges"]["judges"].items():
         for axis, summary in axes.items():
-            columns += [f"{axis} {int(turn):+d}" for turn in summary["read"]] + [f"{axis}: slope", "error"]
-            line += [*(f"{value:+.1f}" for value in summary["read"].values()), f"{summary['slope']:.2f}"]
-            line += [f"{summary['error']:.1f}"]
-        lines.append(line)
-    return columns, lines
+            read = ", ".join(f"{int(turn):+d}: {value:+.1f}" for turn, value in summary["read"].items())
+            lines.append([f"{judge}, {axis}", read, f"{summary['slope']:.2f}", f"{summary['error']:.1f}"])
+    return ["turn: what is read", "slope", "error"], lines
 
 
 def cost_lines(metrics: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -215,7 +210,10 @@ def sections(metrics: dict[str, Any], names: bool) -> list[tuple[str, str, list[
         found.append(("Cost by part", "", *cost_lines(metrics)))
     if metrics["judges"]:
         people = metrics["judges"]["people"]
-        text = f"Mean of what is read, degrees, on renderings of {people} training faces; error: root mean square."
+        text = (
+            f"Degrees, means over renderings of {people} training faces; error: root mean square of what is read of "
+            "all three angles less what is known, to be held against the pose errors above."
+        )
         found.append(("What the judges of pose read of a known turn", text, *judge_lines(metrics)))
     return [section for section in found if section[3]]
 
