@@ -20,13 +20,13 @@ SLOPES: tuple[tuple[str, dict[str, str], str, str], ...] = (
 
 def all_plots(data: pd.DataFrame) -> str:
     """What was asked against what came out; identity by edit."""
-    parts = ["<h2>Plots</h2>"]
+    parts = ["<h2>Plots</h2><div class=plots>"]
     for asked, got, kind, label in SLOPES:
         if asked in data and len(part := data[data["kind"].str.contains(f"{kind}|self|cross")]):
             parts.append(image(asked_against_got(part, asked, got, label), label))
     if "similarity" in data:
         parts.append(image(boxes(data[data["kind"] != "zero"], "similarity"), "similarity of source and edit"))
-    return "".join(parts)
+    return "".join([*parts, "</div>"])
 
 
 def asked_against_got(data: pd.DataFrame, asked: str, got: dict[str, str], label: str) -> Any:

@@ -38,6 +38,7 @@ th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem; text-align: right;
 th:first-child, td:first-child { text-align: left; white-space: nowrap }
 tr.all td { font-weight: bold; border-top: 2px solid #999 } tr.note td { color: #666; font-size: 12px }
 img { max-width: 100%; height: auto } figure { margin: 1rem 0 } figcaption { color: #555; font-size: 13px }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1rem }
 button { font: inherit; padding: .4rem 1rem; margin-right: .5rem }
 """
 
