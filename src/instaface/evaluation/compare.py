@@ -261,6 +261,7 @@ def _data(path: Path) -> str:
 
 
 BLIND = """
+<style>body { max-width: none } img { max-width: none } figure { margin: 0 }</style>
 <p>Choose the better edit of the source on the left (keys 1, 2, or 0 for no difference). Which system made which is
 drawn anew for every pair and every viewer, and shown at the end. Choices stay in this browser.</p>
 <p><b id=at></b> <span id=asked></span></p>

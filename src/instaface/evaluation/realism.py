@@ -41,6 +41,8 @@ WORSE_IS_HIGHER = (PATCH_DISTANCE, INVENTED, AUC, "FID", "KID")
 DIGITS = {PATCH_DISTANCE: 1, FLOOR: 1, INVENTED: 1, INVENTED_FLOOR: 1, AUC: 3, "FID": 1, "KID": 1}
 
 Cell = dict[str, Any]
+Pyramid = list[NDArray[np.float32]]
+PatchesByLevel = dict[int, tuple[Descriptors, Descriptors]]  # of an edit, and of its photo at the same places
 # Figures of some of the people, given by their numbers.
 Measure = Callable[[Sequence[int]], dict[str, float]]
 
@@ -90,11 +92,7 @@ def _measures(folder: Path, pairs: Sequence[tuple[str, str]], places: Path) -> l
     photos = [view_path(folder, source) for source, _ in pairs]
     edits = [view_path(folder, name) for _, name in pairs]
     masks = [_read_mask(invented_path(places, name)) for _, name in pairs]
-    measures = [
-        _patch_measure(edits, photos, [None] * len(pairs), (PATCH_DISTANCE, FLOOR)),
-        _patch_measure(edits, photos, masks, (INVENTED, INVENTED_FLOOR)),
-        _auc_measure(edits, photos),
-    ]
+    measures = [*_patch_measures(edits, photos, masks), _auc_measure(edits, photos)]
     return measures if missing(INCEPTION) else [*measures, _inception_measure(edits, photos)]
 
 
@@ -128,19 +126,28 @@ def jackknife(value: float, parts: Sequence[float]) -> dict[str, float]:
     return {"low": value - 1.96 * error, "high": value + 1.96 * error}
 
 
-def _patch_measure(
-    edits: list[Path], photos: list[Path], masks: Sequence[NDArray[np.bool_] | None], names: tuple[str, str]
-) -> Measure:
-    """Excess and floor, means over the levels; patches lie in the masks (None: anywhere), at equal places in both."""
-    found: list[dict[int, tuple[Descriptors, Descriptors]]] = []
+def _patch_measures(edits: list[Path], photos: list[Path], masks: Sequence[NDArray[np.bool_]]) -> list[Measure]:
+    """Patch distance of whole pictures, and of what was invented; patches lie at the same places in edit and photo."""
+    whole, invented = [], []
     for edit, photo, mask in zip(edits, photos, masks, strict=True):
-        one, other = laplacian_pyramid(_read(edit)), laplacian_pyramid(_read(photo))
-        where = np.ones(one[0].shape[:2], bool) if mask is None else mask
-        rng = np.random.default_rng(zlib.crc32(photo.stem.encode()))
-        enough = where.mean() > SMALLEST
-        corners = [patch_corners(where, level, PATCHES, rng) if enough else None for level in range(LEVELS)]
-        at = {level: places for level, places in enumerate(corners) if places is not None}
-        found.append({k: (patches(one[k], places), patches(other[k], places)) for k, places in at.items()})
+        pyramids = laplacian_pyramid(_read(edit)), laplacian_pyramid(_read(photo))
+        seed = zlib.crc32(photo.stem.encode())
+        whole.append(_patches_in(np.ones(pyramids[0][0].shape[:2], bool), *pyramids, seed))
+        invented.append(_patches_in(mask, *pyramids, seed))
+    return [_excess_measure(whole, (PATCH_DISTANCE, FLOOR)), _excess_measure(invented, (INVENTED, INVENTED_FLOOR))]
+
+
+def _patches_in(mask: NDArray[np.bool_], edit: Pyramid, photo: Pyramid, seed: int) -> PatchesByLevel:
+    """Patches of an edit and its photo in a mask, by the level of the pyramid; none where the mask is too small."""
+    if mask.mean() <= SMALLEST:
+        return {}
+    rng = np.random.default_rng(seed)
+    places = {level: patch_corners(mask, level, PATCHES, rng) for level in range(LEVELS)}
+    return {k: (patches(edit[k], at), patches(photo[k], at)) for k, at in places.items() if at is not None}
+
+
+def _excess_measure(found: list[PatchesByLevel], names: tuple[str, str]) -> Measure:
+    """Excess and floor, means over the levels."""
 
     def measure(people: Sequence[int]) -> dict[str, float]:
         scores = []
