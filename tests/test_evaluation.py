@@ -233,7 +233,7 @@ def test_comparison_finds_the_difference_and_shows_pairs(reports, tmp_path):
     assert same["differences"][0]["value"] == 0
     blind = (tmp_path / "blind.html").read_text()
     assert blind.count("data:image/jpeg") == 3 * len(PEOPLE) * len(GRID)
-    picture = base64.b64encode(view_path(folder / "half", "ann__yaw").read_bytes()).decode()
+    picture = base64.b64encode(view_path(folder / "exact", "ann__yaw").read_bytes()).decode()
     assert picture in blind  # at full size, as stored
     assert "src=" not in blind.replace(".src =", "") and "Math.random() < 0.5" in blind
     with pytest.raises(InstaFaceError, match="at least two"):
@@ -384,7 +384,8 @@ def test_realism_of_two_systems_is_measured_at_the_same_places(tmp_path):
         assert difference["value"] > 0.1 and difference["low"] < difference["value"] < difference["high"], name
     assert entry["told from photos"]["differences"][0]["low"] > 0
     swapped = realism_side_by_side([elsewhere, still], rows[::-1], 1)["yaw"]["patch distance, invented"]
-    assert swapped["values"] == [0, 0]  # places of the first report, where nothing was blurred
+    reached = entry["patch distance, invented"]["values"][1]
+    assert swapped["values"] == pytest.approx([0, 0], abs=reached / 10)  # nothing was blurred at the first's places
 
 
 def test_groups_that_fail_in_realism_are_seen(tmp_path):

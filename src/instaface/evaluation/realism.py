@@ -24,6 +24,7 @@ from instaface.evaluation.run import invented_path, view_path
 FEWEST = 4  # pictures; fewer say nothing of a distribution
 SMALLEST = 0.001  # of the view: less is no region
 FOLDS = 5  # of the classifier
+FEWEST_PARTS = 5  # fewer say nothing of an interval
 PARTS = 10  # of the people, left out one after the other for the interval
 PATCH_DISTANCE, FLOOR = "patch distance", "its floor"
 INVENTED, INVENTED_FLOOR = "patch distance, invented", "its floor, invented"
@@ -121,6 +122,8 @@ def _cells(measure: Measure, count: int, groups: dict[str, list[int]]) -> dict[s
 
 def jackknife(value: float, parts: Sequence[float]) -> dict[str, float]:
     """``low`` and ``high`` of the 95 % interval around a value, from those with a part of the people left out."""
+    if len(parts) < FEWEST_PARTS:
+        return {"low": float("nan"), "high": float("nan")}
     deviations = np.asarray(parts, float) - np.mean(parts)
     error = float(np.sqrt((len(parts) - 1) / len(parts) * (deviations**2).sum()))
     return {"low": value - 1.96 * error, "high": value + 1.96 * error}
