@@ -112,7 +112,7 @@ def _cells(measure: Measure, count: int, groups: dict[str, list[int]]) -> dict[s
         left_out = [part.get(name, float("nan")) for part in parts]
         cells[name] = {"value": value, "n": count, "parts": left_out} | jackknife(value, left_out)
         if name == AUC:
-            cells[name]["high"] = min(1.0, cells[name]["high"])
+            cells[name]["high"] = min(cells[name]["high"], 1.0)  # NaN stays
         scores = {group: row[name] for group, row in by_group.items() if not np.isnan(row.get(name, np.nan))}
         if scores and name in WORSE_IS_HIGHER:
             cells[name]["worst_group"] = max(scores, key=lambda group: scores[group])
