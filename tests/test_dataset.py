@@ -2,18 +2,35 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from skimage import data
 
+from instaface.draft import draft
 from instaface.edit import Edit
+from instaface.edit.apply import apply
 from instaface.errors import InstaFaceError
 from instaface.face import OpenHead
+from instaface.face.colour import pixels_from_linear
+from instaface.photo import composite
+from instaface.render import render_maps
+from instaface.track import track
 from instaface.training.align import crop_ffhq, ffhq_quad
 from instaface.training.config import DataConfig, TrainingConfig
-from instaface.training.pairs import KNOWN, Pairs, augment, holes, random_edit, there_and_back
+from instaface.training.pair_source import Pairs, augment
+from instaface.training.pairs import (
+    KNOWN,
+    MIRRORED_FROM,
+    holes,
+    mirrored,
+    random_edit,
+    real,
+    rendered,
+    there_and_back,
+)
 from instaface.training.prepare import LeftOut, prepare, prepare_photo
 from instaface.training.samples import make_samples, unpack_sample
 from instaface.training.shards import Shards, read_files
@@ -104,6 +121,69 @@ def test_there_and_back_gives_the_real_photo_as_target_and_a_real_edits_holes(da
     assert np.array_equal(sharp.drawn.appearance[kept], photo[kept]) and (sharp.drawn.appearance[~kept] == 127).all()
 
 
+def turned(dataset, degrees: float):
+    """The astronaut's photo with a turned head, tracked anew: another photo of the same person."""
+    model, face = OpenHead.load(), Shards(dataset)[0].face
+    drawn = draft(face, apply(Edit(turn=degrees), face.parameters, model), model)
+    frame = face.frame
+    return track(composite(face.photo.pixels, drawn.pixels, drawn.mask, frame.x, frame.y), faces=1)[0]
+
+
+def test_a_turned_face_is_seen_from_the_other_side_in_its_mirror_image(dataset):
+    model, target = OpenHead.load(), turned(dataset, 20)
+    assert mirrored(Shards(dataset)[0].face, model) is None  # looks ahead
+    pair = mirrored(target, model)
+    before, after = float(pair.drawn_face.parameters.head[0, 0]), float(pair.parameters.head[0, 0])
+    assert before * after < 0 and abs(after) > MIRRORED_FROM
+    assert 0.03 < pair.weight.mean() < 0.5  # the face alone
+    frame, eyes = pair.drawn_face.frame, np.hypot(*(target.landmarks[33] - target.landmarks[263]))
+    shown = track(pair.drawn.pixels, faces=1)[0].landmarks + (frame.x, frame.y)
+    carried, before = (np.hypot(*(at - target.landmarks).T).mean() for at in (shown, pair.drawn_face.landmarks))
+    assert carried < 0.05 * eyes < 0.1 * eyes < before
+
+
+def test_another_photo_of_the_person_is_carried_into_the_view_of_the_first(dataset):
+    model, target, source = OpenHead.load(), Shards(dataset)[0].face, turned(dataset, 20)
+    pair = real(source, target, model)
+    assert pair.target is target and pair.drawn_face is source
+    assert torch.equal(pair.parameters.head, target.parameters.head)
+    frame = target.frame
+    seen = np.zeros(target.photo.pixels.shape[:2], bool)
+    seen[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width] = target.matte.clothes > 0.9
+    assert pair.weight[seen].max() < 0.11  # what the photos do not share does not count
+
+
+def test_renderings_show_poses_and_lights_that_photos_lack(dataset):
+    model, target, options = OpenHead.load(), Shards(dataset)[0].face, DataConfig(turn=30)
+    pairs = [rendered(target, model, np.random.default_rng(k), options) for k in range(3)]
+    found = [pair for pair in pairs if pair is not None]
+    assert found
+    for pair in found:
+        assert not torch.equal(pair.parameters.light, target.parameters.light)
+        assert 0.02 < pair.weight.mean() < 0.6
+        maps = render_maps(model, pair.target.parameters, pair.target.camera)
+        shown = pixels_from_linear(maps.rendering).astype(int)
+        inside = cv2.erode((maps.mask == 1).astype(np.uint8), np.ones((3, 3))) > 0
+        assert np.abs(shown - pair.target.photo.pixels)[inside].max() <= 1
+
+
+def test_photos_in_subfolders_are_paired_by_person(photos, tmp_path):
+    for name in ("ann", "bob"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for k in range(2):
+            (tmp_path / "in" / name / f"{k}.png").write_bytes((photos / "astronaut.png").read_bytes())
+    assert prepare(tmp_path / "in", tmp_path / "out", size=256, jobs=1) == 4
+    shards = Shards(tmp_path / "out")
+    assert sorted((row["key"], row["labels"]["person"]) for row in shards.rows) == [
+        ("ann-0", "ann"), ("ann-1", "ann"), ("bob-0", "bob"), ("bob-1", "bob"),
+    ]  # fmt: skip
+    pairs = Pairs(shards, [0, 1, 2, 3], DataConfig(pairs={"real": 1}), 64, "dlib")
+    assert [pairs._others(n) for n in range(4)] == [[1], [0], [3], [2]]
+    assert float(pairs.sample(0, np.random.default_rng(0))["given"]["appearance"]) == 1
+    alone = Pairs(shards, [0, 2], DataConfig(pairs={"real": 1}), 64, "dlib")
+    assert float(alone.sample(0, np.random.default_rng(0))["given"]["appearance"]) == 0  # plain reconstruction
+
+
 @pytest.mark.parametrize("kind", ["reconstruction", "there_and_back"])
 def test_samples_are_what_the_stages_take(dataset, kind):
     pairs = Pairs(Shards(dataset), [0], DataConfig(pairs={kind: 1}), 64, "dlib")
@@ -111,7 +191,7 @@ def test_samples_are_what_the_stages_take(dataset, kind):
     for name in ("photo", "source", "draft"):
         assert one[name].shape == (3, 64, 64) and one[name].abs().max() <= 1.001
         assert torch.equal(one[name], again[name])
-    assert one["coverage"].shape == (1, 64, 64) and one["face"].shape == (128,)
+    assert one["coverage"].shape == one["weight"].shape == (1, 64, 64) and one["face"].shape == (128,)
     assert {name: float(value) for name, value in one["given"].items()} == {
         "normals": 1, "albedo": 1, "rendering": 1,
         "appearance": kind == "there_and_back", "coverage": kind == "there_and_back",
@@ -154,7 +234,7 @@ def test_samples_made_in_advance_are_those_made_while_training(dataset, tmp_path
     stored = unpack_sample(read_files(index.folder, index.rows[1]))
     made = Pairs(Shards(dataset), [0], config.data, 64, "dlib").make(0, np.random.default_rng((0, 1)), None)
     assert stored.keys() == made.keys() and stored["maps"].keys() == made["maps"].keys()
-    for name in ("photo", "draft", "source", "coverage"):
+    for name in ("photo", "draft", "source", "coverage", "weight"):
         assert stored[name].shape == made[name].shape
         assert (stored[name] - made[name]).abs().mean() < 0.03
     for name, value in stored["maps"].items():

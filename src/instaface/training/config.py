@@ -86,6 +86,10 @@ class DiffusionStageConfig(StageConfig):
     Attributes:
         snr_gamma: of the min-SNR weighting (Hang et al. 2023), or None for equal weights.
         timesteps: the range of noise levels that is trained; one number twice makes a one-step model.
+        start: what the noise is added to: the ``photo`` that shall come out, as diffusion models are trained, or the
+            ``draft``, which a model of few steps starts from when it is used.
+        crop: side in pixels of the squares that it learns from, mostly where something is not seen; None for whole
+            pictures. The networks are convolutional: a square of a quarter of the area costs a quarter.
         drop_map: probability that a map is left out, for each of them.
         drop_maps: probability that all are.
         drop_identity: probability that the identity tokens are.
@@ -96,6 +100,8 @@ class DiffusionStageConfig(StageConfig):
 
     snr_gamma: float | None = 5.0
     timesteps: tuple[int, int] = (0, 999)
+    start: Literal["photo", "draft"] = "photo"
+    crop: int | None = Field(None, ge=64, multiple_of=32)
     drop_map: float = Field(0.1, ge=0, le=1)
     drop_maps: float = Field(0.1, ge=0, le=1)
     drop_identity: float = Field(0.1, ge=0, le=1)
@@ -120,24 +126,29 @@ class DataConfig(Options):
     """Pairs of photos and conditions, made while training.
 
     Attributes:
-        pairs: kind of pair to its share, up to a factor.
+        pairs: kind of pair to its share, up to a factor; where a kind cannot be made of a photo, plain
+            reconstruction takes its place.
         turn: random edits turn the head by up to so many degrees to either side.
         nod: the same up and down.
         tilt: the same in the picture's plane.
         expression: share of them that change the expression too.
+        light: share of them that change the light too.
         balance_by: label whose groups are balanced.
         balance: 1 draws each photo equally often, 0 each group.
     """
 
-    pairs: dict[Literal["reconstruction", "there_and_back", "holes"], float] = {
+    pairs: dict[Literal["reconstruction", "there_and_back", "holes", "mirrored", "real", "rendered"], float] = {
         "reconstruction": 1,
-        "there_and_back": 3,
+        "there_and_back": 4,
         "holes": 1,
+        "mirrored": 0.5,
+        "rendered": 0.5,
     }
     turn: float = Field(default=35, ge=0)
     nod: float = Field(default=18, ge=0)
     tilt: float = Field(default=12, ge=0)
     expression: float = Field(default=0.4, ge=0, le=1)
+    light: float = Field(default=0.25, ge=0, le=1)
     balance_by: str = "group"
     balance: float = Field(default=0.5, ge=0, le=1)
 

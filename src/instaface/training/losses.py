@@ -48,18 +48,27 @@ def min_snr_weights(scheduler: Any, timesteps: Tensor, gamma: float | None) -> T
     return clipped / over[scheduler.config.prediction_type]
 
 
-def target_of(scheduler: Any, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """What the network has to predict."""
-    if scheduler.config.prediction_type == "epsilon":
-        return noise
+def target_of(scheduler: Any, latents: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
+    """What the network has to predict from ``noisy`` so that ``latents`` follow from it.
+
+    Where ``noisy`` is made of ``latents`` it is the noise, the clean latents, or the velocity (Salimans and Ho 2022,
+    appendix D), as the scheduler's prediction type says; the formulas also hold where it is made of a draft of them.
+    """
     if scheduler.config.prediction_type == "sample":
         return latents
-    return scheduler.get_velocity(latents, noise, timesteps)
+    alpha = _alpha(scheduler, noisy, timesteps)
+    if scheduler.config.prediction_type == "epsilon":
+        return (noisy - alpha.sqrt() * latents) / (1 - alpha).sqrt()
+    return (alpha.sqrt() * noisy - latents) / (1 - alpha).sqrt()
+
+
+def _alpha(scheduler: Any, noisy: Tensor, timesteps: Tensor) -> Tensor:
+    return scheduler.alphas_cumprod.to(noisy.device)[timesteps].to(noisy)[:, None, None, None]
 
 
 def clean_of(scheduler: Any, prediction: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
     """The clean latent that a prediction implies; inverse of :func:`target_of`."""
-    alpha = scheduler.alphas_cumprod.to(noisy.device)[timesteps].to(noisy)[:, None, None, None]
+    alpha = _alpha(scheduler, noisy, timesteps)
     if scheduler.config.prediction_type == "sample":
         return prediction
     if scheduler.config.prediction_type == "epsilon":

@@ -1,33 +1,28 @@
-"""Training pairs: a person as the camera saw them, and the same person as the networks are given them."""
+"""Kinds of training pairs: a person as the camera saw them, and the same person as the networks are given them."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from instaface.diffusion.conditions import Canvas, conditions, picture
 from instaface.draft import Draft, draft
-from instaface.edit import EXPRESSIONS, Edit
+from instaface.edit import EXPRESSIONS, Edit, Light
 from instaface.edit.apply import apply
 from instaface.face import FaceParameters, MorphableModel
-from instaface.photo import composite
-from instaface.recognise import FaceRecogniser, load_recogniser
-from instaface.render import interpolate, render_maps
+from instaface.face.colour import pixels_from_linear
+from instaface.photo import Photo, composite
+from instaface.render import interpolate, region_mask, render_maps
 from instaface.track import Frame, TrackedFace
 from instaface.track.models import face_model
 from instaface.training.config import DataConfig
-from instaface.training.shards import Shards
 
 GREY = 127.5
 KNOWN = 0.45  # coverage from which a pixel counts as known, as in the draft
+MIRRORED_FROM = 8.0  # degrees of yaw from which a mirrored photo shows something else than the photo
 RETURNED = ("head", "body", "translation", "expression", "gaze", "light")  # what an edit back to the photo sets
 
 
@@ -41,6 +36,7 @@ class Pair:
         drawn_face: the face that was carried into the target's view.
         parameters: of the edit that carried it there.
         given: maps that belong to it.
+        weight: (H, W) float32 0..1 over the target's photo, how much the result counts there; None for all of it.
     """
 
     target: TrackedFace
@@ -48,6 +44,7 @@ class Pair:
     drawn_face: TrackedFace
     parameters: FaceParameters
     given: tuple[str, ...] = ("normals", "albedo", "rendering", "appearance", "coverage")
+    weight: NDArray[np.float32] | None = None
 
 
 def reconstruction(target: TrackedFace) -> Pair:
@@ -70,13 +67,11 @@ def there_and_back(target: TrackedFace, edit: Edit, model: MorphableModel) -> Pa
     moved = apply(edit, target.parameters, model)
     there = draft(target, moved, model)
     pixels = composite(target.photo.pixels, there.pixels, there.mask, target.frame.x, target.frame.y)
-    _, find = face_model(model.name)
-    found = find(replace(target.photo, pixels=pixels), faces=1)
-    if not found:
+    face = _found(replace(target.photo, pixels=pixels), model)
+    if face is None:
         return None
     # 2. Back, with the new fit.
-    face = found[0]
-    parameters = face.parameters.replace(**{name: getattr(target.parameters, name) for name in RETURNED})
+    parameters = returned(face, target)
     back = draft(face, parameters, model)
     # 3. What was invented on the way there is not known now.
     invented = _over_photo(np.where(there.mask > 0, there.coverage, 1), target.frame, pixels.shape, 1.0)
@@ -96,6 +91,87 @@ def holes(target: TrackedFace, edit: Edit, model: MorphableModel) -> Pair | None
     appearance = np.where(known, sharp, GREY).astype(np.uint8)
     pixels = np.where(known, sharp, pair.drawn.pixels)
     return replace(pair, drawn=replace(pair.drawn, pixels=pixels, appearance=appearance))
+
+
+def mirrored(target: TrackedFace, model: MorphableModel) -> Pair | None:
+    """The photo from the face's other side, for which its mirror image stands: of use where the head is turned.
+
+    Hair and clothes are not symmetric, so only the face counts.
+
+    Returns:
+        None where the head looks ahead, and where the mirrored face is not found.
+    """
+    if abs(float(target.parameters.head[0, 0])) < MIRRORED_FROM:
+        return None
+    face = _found(Photo(np.ascontiguousarray(target.photo.pixels[:, ::-1])), model)
+    if face is None:
+        return None
+    weight = _region(target, model, "face", "eyes")
+    return replace(real(face, target, model), weight=cv2.GaussianBlur(weight, (0, 0), 2))
+
+
+def real(source: TrackedFace, target: TrackedFace, model: MorphableModel) -> Pair:
+    """Another photo of the same person, carried into the target's view.
+
+    What the photos do not share, background and clothes, does not count.
+
+    Args:
+        source: the person in one photo.
+        target: the person in another photo of the same size and focal length.
+        model: the face model of both.
+    """
+    parameters = returned(source, target)
+    frame, shape = target.frame, target.photo.pixels.shape
+    weight = _over_photo(target.matte.person - target.matte.clothes, frame, shape, 0.0)
+    return Pair(target, draft(source, parameters, model), source, parameters, weight=weight)
+
+
+def rendered(
+    target: TrackedFace, model: MorphableModel, random: np.random.Generator, options: DataConfig
+) -> Pair | None:
+    """Two renderings of the face, without hair, under poses, expressions and lights that photos lack.
+
+    The first one is tracked as if it were a photo and carried into the view of the second. Only the face counts.
+
+    Returns:
+        None where the face is not found in the first one.
+    """
+    plain = target.parameters.replace(head=torch.zeros_like(target.parameters.head))
+    wide = options.model_copy(update={"turn": 1.5 * options.turn, "nod": 1.5 * options.nod, "light": 1.0})
+    first, second = (apply(random_edit(random, o), plain, model) for o in (options, wide))
+    face = _found(Photo(_painted(target, first, model)), model)
+    if face is None:
+        return None
+    truth = replace(target, photo=Photo(_painted(target, second, model)), parameters=second)
+    parameters = returned(face, truth)
+    weight = _region(truth, model, "face", "eyes", "ears", "neck")
+    return Pair(truth, draft(face, parameters, model), face, parameters, weight=weight)
+
+
+def returned(face: TrackedFace, target: TrackedFace) -> FaceParameters:
+    """The parameters of the edit that carries ``face`` into the view of ``target``."""
+    return face.parameters.replace(**{name: getattr(target.parameters, name) for name in RETURNED})
+
+
+def _found(photo: Photo, model: MorphableModel) -> TrackedFace | None:
+    """The largest face of a photo."""
+    found = face_model(model.name)[1](photo, faces=1)
+    return found[0] if found else None
+
+
+def _region(face: TrackedFace, model: MorphableModel, *regions: str) -> NDArray[np.float32]:
+    """(H, W) float32 over the photo: 1 where one of the face model's regions is seen."""
+    maps = render_maps(model, face.parameters, face.camera)
+    found = [name for name in regions if name in model.regions]
+    return region_mask(model, maps, *found).astype(np.float32)
+
+
+def _painted(face: TrackedFace, parameters: FaceParameters, model: MorphableModel) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 rendering of the face before what is left of its photo after a strong blur."""
+    maps = render_maps(model, parameters, face.camera)
+    blurred = cv2.GaussianBlur(face.photo.pixels, (0, 0), 0.1 * max(face.photo.pixels.shape[:2]))
+    alpha = maps.mask[..., None]
+    return np.rint(pixels_from_linear(maps.rendering) * alpha + blurred * (1 - alpha)).astype(np.uint8)
 
 
 def carried(
@@ -129,122 +205,20 @@ def carried(
 
 
 def random_edit(random: np.random.Generator, options: DataConfig) -> Edit:
-    """An edit as users ask for: a turned head, sometimes with another expression."""
+    """An edit as users ask for: a turned head, sometimes with another expression or in another light."""
     turn, nod, tilt = (float(random.uniform(-r, r)) for r in (options.turn, options.nod, options.tilt))
     expression: dict[str, float] | None = None
     if random.random() < options.expression:
         name = str(random.choice(sorted(EXPRESSIONS)))
         strength = random.uniform(0.3, 1)
         expression = {key: float(value * strength) for key, value in EXPRESSIONS[name].items()}
-    return Edit(turn=turn, nod=nod, tilt=tilt, expression=expression or {})
+    light = _random_light(random) if random.random() < options.light else None
+    return Edit(turn=turn, nod=nod, tilt=tilt, expression=expression or {}, light=light)
 
 
-def group_weights(rows: Sequence[dict], options: DataConfig) -> NDArray[np.float64]:
-    """How often each row of an index is drawn: groups count by the power ``balance`` of their size, 1 as they are."""
-    groups = [row["labels"].get(options.balance_by, "") for row in rows]
-    counts = Counter(groups)
-    return np.array([counts[group] ** (options.balance - 1) for group in groups])
-
-
-class Pairs:
-    """Pairs of a dataset as samples of the stages that denoise.
-
-    Args:
-        shards: the dataset.
-        numbers: which of its faces.
-        options: kinds of pairs and their ranges.
-        size: side of the network's pictures.
-        recogniser: whose embeddings are the face tokens.
-        convention: how the maps are coded.
-    """
-
-    def __init__(
-        self,
-        shards: Shards,
-        numbers: list[int],
-        options: DataConfig,
-        size: int,
-        recogniser: str,
-        convention: str = "instaface",
-    ) -> None:
-        self.shards, self.numbers, self.options = shards, numbers, options
-        self.size, self.recogniser_name, self.convention = size, recogniser, convention
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    @property
-    def weights(self) -> NDArray[np.float64]:
-        """How often each face is drawn."""
-        return group_weights([self.shards.rows[n] for n in self.numbers], self.options)
-
-    def sample(self, index: int, random: np.random.Generator) -> dict[str, Any]:
-        """A pair as tensors: see :class:`instaface.training.stages.DiffusionStage` for what is in it."""
-        return self.make(index, random, random)
-
-    def make(self, index: int, random: np.random.Generator, augmenting: np.random.Generator | None) -> dict[str, Any]:
-        """As :meth:`sample`; without ``augmenting`` the source stays as it is."""
-        target = self.shards[self.numbers[index]].face
-        model, _ = face_model(target.model)
-        kinds = self.options.pairs
-        kind = random.choice(list(kinds), p=np.array(list(kinds.values())) / sum(kinds.values()))
-        edit = random_edit(random, self.options)
-        pair = None
-        if kind == "there_and_back":
-            pair = there_and_back(target, edit, model)
-        elif kind == "holes":
-            pair = holes(target, edit, model)
-        recogniser = load_recogniser(self.recogniser_name)
-        return as_sample(pair or reconstruction(target), model, self.size, recogniser, augmenting, self.convention)
-
-
-def as_sample(
-    pair: Pair,
-    model: MorphableModel,
-    size: int,
-    recogniser: FaceRecogniser,
-    random: np.random.Generator | None,
-    convention: str = "instaface",
-) -> dict[str, Any]:
-    """A pair as tensors over a square canvas of ``size``; its source is an augmented copy of the carried face.
-
-    Without ``random`` the source is not augmented.
-    """
-    face = pair.drawn_face
-    canvas = Canvas(*_square(face.frame, size))
-    given = conditions(face, pair.drawn, pair.parameters, model, canvas, convention)
-    frame = face.frame
-    photo = pair.target.photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
-    source = picture(canvas.put(face.frame_pixels))
-    embedding = recogniser.embed_face(face.photo.pixels, face.landmarks)
-    return {
-        "photo": picture(canvas.put(photo))[0],
-        "maps": {name: value[0].contiguous() for name, value in given.maps.items()},
-        "given": {name: torch.tensor(float(name in pair.given)) for name in given.maps},
-        "draft": given.draft[0],
-        "coverage": given.coverage[0],
-        "source": (source if random is None else augment(source, random))[0],
-        "face": torch.from_numpy(embedding),
-    }
-
-
-def augment(source: Tensor, random: np.random.Generator) -> Tensor:
-    """Another copy of a picture: moved, scaled, in other colours, softer. (1, 3, S, S) in -1..1, and so again."""
-    scale, shift = random.uniform(0.9, 1.15), random.uniform(-0.06, 0.06, 2)
-    flip = -1.0 if random.random() < 0.5 else 1.0
-    theta = torch.tensor([[[flip / scale, 0.0, shift[0]], [0.0, 1 / scale, shift[1]]]], dtype=torch.float32)
-    grid = torch.nn.functional.affine_grid(theta, list(source.shape), align_corners=False)
-    moved = torch.nn.functional.grid_sample(source, grid, padding_mode="reflection", align_corners=False)
-    gain = torch.tensor(random.uniform(0.85, 1.15) * random.uniform(0.95, 1.05, 3), dtype=torch.float32)
-    bright = ((moved + 1) * gain[:, None, None] - 1).clamp(-1, 1)
-    if random.random() < 0.3:
-        small = torch.nn.functional.avg_pool2d(bright, 2)
-        bright = torch.nn.functional.interpolate(small, source.shape[2:], mode="bilinear")
-    return bright
-
-
-def _square(frame: Frame, size: int) -> tuple[tuple[int, int], float, tuple[int, int]]:
-    return (frame.width, frame.height), size / max(frame.width, frame.height), (size, size)
+def _random_light(random: np.random.Generator) -> Light:
+    azimuth, elevation = random.uniform(-90, 90), random.uniform(-30, 70)
+    return Light(azimuth, elevation, strength=random.uniform(0.7, 1.3), ambient=random.uniform(0.2, 0.7))
 
 
 def _over_photo(

@@ -24,7 +24,8 @@ from instaface.track.models import FACE_MODELS
 from instaface.track.models import face_model as load_face_model
 from instaface.training.config import PersonalizeConfig, TrainingConfig
 from instaface.training.loop import load_networks, to_device
-from instaface.training.pairs import as_sample, random_edit, reconstruction, there_and_back
+from instaface.training.pair_source import as_sample
+from instaface.training.pairs import random_edit, reconstruction, there_and_back
 from instaface.training.stages import Batch, DiffusionStage
 
 ADAPTED = ("unet", "guidance_network")

@@ -48,6 +48,7 @@ def prepare_photo(
     recognisers: Sequence[str],
     labels: Mapping[str, str] | None = None,
     face_model: str = FACE_MODELS[0],
+    name: str | None = None,
 ) -> Packed | LeftOut:
     """One photo's faces as files; a pure function of the photo, so that any engine can map it.
 
@@ -57,6 +58,7 @@ def prepare_photo(
         recognisers: whose embeddings are stored.
         labels: what is known of the photo.
         face_model: whose parameters are stored.
+        name: of the photo in the dataset, by default the file's without its suffix.
 
     Returns:
         (key, files by suffix) of each face, or the reason why there is none.
@@ -64,7 +66,8 @@ def prepare_photo(
     try:
         photo = read_photo(path)
         find = load_face_model(face_model)[1]
-        found = [_prepare_face(face, path.stem, size, recognisers, labels or {}, find) for face in track(photo)]
+        name = name or path.stem
+        found = [_prepare_face(face, name, size, recognisers, labels or {}, find) for face in track(photo)]
     except InstaFaceError as error:
         return LeftOut(path, str(error))
     faces = [face for face in found if isinstance(face, Prepared)]
@@ -110,7 +113,8 @@ def prepare(
     """Prepares a folder of photos, in parallel; a run that was stopped goes on with the shards that are missing.
 
     Args:
-        photos: folder of photos; in subfolders too.
+        photos: folder of photos; photos in a subfolder get its name as the label ``person``, and those of one person
+            become training pairs.
         output: folder of the dataset.
         size: side of the aligned pictures.
         recognisers: whose embeddings are stored.
@@ -132,17 +136,27 @@ def prepare(
     if not files:
         raise InstaFaceError(f"{photos}: no photo in it ({', '.join(SUFFIXES)})")
     known = _labels(labels)
-    photos_and_labels = [(path, known.get(path.name, {})) for path in files]
-    run_in_shards(
-        photos_and_labels, partial(_prepare_item, size, tuple(recognisers), face_model), output, shard_size, jobs
-    )
+    items = [
+        (
+            path,
+            "-".join(path.relative_to(photos).with_suffix("").parts),
+            _person(path, photos) | known.get(path.name, {}),
+        )
+        for path in files
+    ]
+    run_in_shards(items, partial(_prepare_item, size, tuple(recognisers), face_model), output, shard_size, jobs)
     return write_index(output)
 
 
+def _person(path: Path, photos: Path) -> dict[str, str]:
+    return {} if path.parent == photos else {"person": "/".join(path.parent.relative_to(photos).parts)}
+
+
 def _prepare_item(
-    size: int, recognisers: tuple[str, ...], face_model: str, item: tuple[Path, dict[str, str]]
+    size: int, recognisers: tuple[str, ...], face_model: str, item: tuple[Path, str, dict[str, str]]
 ) -> Packed | LeftOut:
-    return prepare_photo(item[0], size, recognisers, item[1], face_model)
+    path, name, labels = item
+    return prepare_photo(path, size, recognisers, labels, face_model, name)
 
 
 def run_in_shards(

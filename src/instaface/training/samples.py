@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from instaface.training.config import TrainingConfig
-from instaface.training.pairs import Pairs, augment
+from instaface.training.pair_source import Pairs, augment
 from instaface.training.prepare import LeftOut, Packed, run_in_shards
 from instaface.training.shards import Shards, read_files, write_index
 
 PICTURES = ("photo", "draft", "appearance", "source")
 MAPS = ("normals", "albedo", "rendering")
+MASKS = ("coverage", "weight")
 QUALITY = 92
 
 
@@ -63,10 +64,11 @@ def _pairs(data: Path, config: str) -> Pairs:
 
 
 def pack_sample(sample: dict[str, Any], labels: dict[str, str]) -> dict[str, bytes]:
-    """A sample as files: JPEG pictures, coverage as PNG, face embedding and which maps are given."""
+    """A sample as files: JPEG pictures, coverage and weight as PNG, face embedding and which maps are given."""
     pictures = {name: sample[name] for name in PICTURES if name in sample} | sample["maps"]
     files = {f"{name}.jpg": _encode(".jpg", value) for name, value in pictures.items() if name != "coverage"}
-    files["coverage.png"] = _encode(".png", sample["coverage"].expand(3, -1, -1) * 2 - 1)
+    for name in MASKS:
+        files[f"{name}.png"] = _encode(".png", sample[name].expand(3, -1, -1) * 2 - 1)
     buffer = io.BytesIO()
     np.save(buffer, sample["face"].numpy())
     files["npy"] = buffer.getvalue()
@@ -78,16 +80,16 @@ def pack_sample(sample: dict[str, Any], labels: dict[str, str]) -> dict[str, byt
 def unpack_sample(files: dict[str, bytes]) -> dict[str, Any]:
     """Inverse of :func:`pack_sample`, but for what JPEG and 8 bits lose."""
     pictures = {name.removesuffix(".jpg"): _decode(data) for name, data in files.items() if name.endswith(".jpg")}
-    coverage = (_decode(files["coverage.png"])[:1] + 1) / 2
+    masks = {name: (_decode(files[f"{name}.png"])[:1] + 1) / 2 for name in MASKS}
     maps = {name: pictures[name] for name in (*MAPS, "appearance")}
-    maps["coverage"] = (2 * coverage - 1).expand(3, -1, -1).contiguous()
+    maps["coverage"] = (2 * masks["coverage"] - 1).expand(3, -1, -1).contiguous()
     given = json.loads(files["json"])["given"]
     return {
         "photo": pictures["photo"],
         "maps": maps,
         "given": {name: torch.tensor(given[name]) for name in maps},
         "draft": pictures["draft"],
-        "coverage": coverage,
+        **masks,
         "source": pictures["source"],
         "face": torch.from_numpy(np.load(io.BytesIO(files["npy"]))),
     }

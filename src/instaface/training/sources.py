@@ -34,7 +34,7 @@ def sources(stage: StageName, config: TrainingConfig, data: Path) -> tuple[Sourc
         options = config.autoencoder
         photos = PictureCrops(picture_files(data, validation=False), options.crop, options.synthetic)
         return photos, PictureCrops(picture_files(data, validation=True), None)
-    from instaface.training.pairs import Pairs
+    from instaface.training.pair_source import Pairs
 
     shards = Shards(data)
     if len(shards) <= VALIDATION_EVERY:
@@ -53,7 +53,7 @@ def sources(stage: StageName, config: TrainingConfig, data: Path) -> tuple[Sourc
 
 def _made_in_advance(shards: Shards, options: DataConfig) -> tuple[Source, Source]:
     """Samples of ``instaface pairs``: the same faces are held out as without."""
-    from instaface.training.pairs import group_weights
+    from instaface.training.pair_source import group_weights
     from instaface.training.samples import Samples
 
     faces = {key: n for n, key in enumerate(sorted({row["key"].partition("~")[0] for row in shards.rows}))}

@@ -18,6 +18,8 @@ from instaface.training.losses import clean_of, identity_loss, laplacian, min_sn
 
 Batch = Mapping[str, Any]
 
+ALIGNED = 32  # pixels that one cell of the U-Net's coarsest level covers; crops begin at whole cells
+
 
 class Stage(Protocol):
     """A module whose forward pass is the loss of a batch, so that a distributed wrapper goes around all of it."""
@@ -71,8 +73,8 @@ class DiffusionStage(nn.Module):
     the cross-attention layers.
 
     Batch: ``photo`` (B, 3, S, S), ``maps`` name to (B, 3, S, S), ``source`` (B, 3, S, S), ``face`` (B, F),
-    ``draw`` (B,), and where there are such, ``given`` name to (B,), 0 where a sample has no such map, and ``weight``
-    (B, 1, S, S) of the error at each place.
+    ``draw`` (B,), and where there are such, ``draft`` (B, 3, S, S), ``coverage`` (B, 1, S, S), ``given`` name to (B,),
+    0 where a sample has no such map, and ``weight`` (B, 1, S, S) of the error at each place.
     """
 
     def __init__(self, networks: Networks, options: DiffusionStageConfig, with_face: bool) -> None:
@@ -103,8 +105,10 @@ class DiffusionStage(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         n, draws = self.networks, noise_for(batch["draw"], self.options.seed)
+        batch = self._cropped(batch, draws)
         with torch.no_grad():
             latents = encode(n["vae"], batch["photo"]).float()
+            start = latents if self.options.start == "photo" else encode(n["vae"], batch["draft"]).float()
             maps, present = n["fusion_controller"].encode(batch["maps"], n["vae"])
         # All that is random about a sample comes from its own generator.
         low, high = self.options.timesteps
@@ -115,10 +119,10 @@ class DiffusionStage(nn.Module):
             present = present * torch.stack([batch["given"][name] for name in n["fusion_controller"].maps], 1)
         keep = torch.stack([torch.rand((), generator=g) >= self.options.drop_identity for g in draws]).to(latents)
 
-        noisy = self.scheduler.add_noise(latents, noise, timesteps)  # (B, C, h, w)
+        noisy = self.scheduler.add_noise(start, noise, timesteps)  # (B, C, h, w)
         tokens = self._tokens(batch, keep)  # (B, N, D)
         prediction = self._predict(noisy, timesteps, tokens, n["fusion_controller"].fuse(maps, present))
-        error = (prediction - target_of(self.scheduler, latents, noise, timesteps)).square()
+        error = (prediction - target_of(self.scheduler, latents, noisy, timesteps)).square()
         if "weight" in batch:
             error = error * F.adaptive_avg_pool2d(batch["weight"], (error.shape[2], error.shape[3]))
         loss = (error.mean((1, 2, 3)) * min_snr_weights(self.scheduler, timesteps, self.options.snr_gamma)).mean()
@@ -127,6 +131,26 @@ class DiffusionStage(nn.Module):
         identity = self._identity(clean_of(self.scheduler, prediction, noisy, timesteps), batch, timesteps)
         total = loss + self.options.identity_weight * identity
         return {"loss": total, "error": error.mean().detach(), "identity": identity.detach()}
+
+    def _cropped(self, batch: Batch, draws: list[torch.Generator]) -> Batch:
+        """Squares of the batch's pictures, each about a place that was drawn: unseen ones come five times as often."""
+        side, size = self.options.crop, batch["photo"].shape[-1]
+        if side is None or side >= size:
+            return batch
+        wanted = 1.2 - batch.get("coverage", torch.ones_like(batch["photo"][:, :1]))
+        cells = F.adaptive_avg_pool2d(wanted, size // ALIGNED).flatten(1).cpu()  # (B, cells)
+        corners = []
+        for chances, generator in zip(cells, draws, strict=True):
+            cell = int(torch.multinomial(chances, 1, generator=generator))
+            middle = divmod(cell, size // ALIGNED)
+            corners.append([min(max(ALIGNED * k - side // 2, 0), size - side) for k in middle])
+
+        def cut(pictures: Tensor) -> Tensor:
+            parts = zip(pictures, corners, strict=True)
+            return torch.stack([picture[:, y : y + side, x : x + side] for picture, (y, x) in parts])
+
+        cropped = {name: cut(batch[name]) for name in ("photo", "draft", "coverage", "weight") if name in batch}
+        return {**batch, **cropped, "maps": {name: cut(value) for name, value in batch["maps"].items()}}
 
     def _kept_maps(self, count: int, generator: torch.Generator) -> Tensor:
         """(count,) which maps a sample is given."""

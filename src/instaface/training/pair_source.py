@@ -1,0 +1,154 @@
+"""Training pairs of a dataset, made while training, as the tensors that the stages take."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from instaface.diffusion.conditions import Canvas, conditions, picture
+from instaface.face import MorphableModel
+from instaface.recognise import FaceRecogniser, load_recogniser
+from instaface.track import Frame, TrackedFace
+from instaface.track.models import face_model
+from instaface.training.config import DataConfig
+from instaface.training.pairs import Pair, holes, mirrored, random_edit, real, reconstruction, rendered, there_and_back
+from instaface.training.shards import Shards
+
+
+def group_weights(rows: Sequence[dict], options: DataConfig) -> NDArray[np.float64]:
+    """How often each row of an index is drawn: groups count by the power ``balance`` of their size, 1 as they are."""
+    groups = [row["labels"].get(options.balance_by, "") for row in rows]
+    counts = Counter(groups)
+    return np.array([counts[group] ** (options.balance - 1) for group in groups])
+
+
+PERSON = "person"  # the label that says whose photo it is
+
+
+class Pairs:
+    """Pairs of a dataset as samples of the stages that denoise.
+
+    Args:
+        shards: the dataset.
+        numbers: which of its faces.
+        options: kinds of pairs and their ranges.
+        size: side of the network's pictures.
+        recogniser: whose embeddings are the face tokens.
+        convention: how the maps are coded.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        numbers: list[int],
+        options: DataConfig,
+        size: int,
+        recogniser: str,
+        convention: str = "instaface",
+    ) -> None:
+        self.shards, self.numbers, self.options = shards, numbers, options
+        self.size, self.recogniser_name, self.convention = size, recogniser, convention
+        self._photos_of: dict[str, list[int]] = defaultdict(list)  # by person, where a label says who it is
+        for number in numbers:
+            self._photos_of[shards.rows[number]["labels"].get(PERSON, "")].append(number)
+        self._photos_of.pop("", None)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How often each face is drawn."""
+        return group_weights([self.shards.rows[n] for n in self.numbers], self.options)
+
+    def sample(self, index: int, random: np.random.Generator) -> dict[str, Any]:
+        """A pair as tensors: see :class:`instaface.training.stages.DiffusionStage` for what is in it."""
+        return self.make(index, random, random)
+
+    def make(self, index: int, random: np.random.Generator, augmenting: np.random.Generator | None) -> dict[str, Any]:
+        """As :meth:`sample`; without ``augmenting`` the source stays as it is."""
+        target = self.shards[self.numbers[index]].face
+        model, _ = face_model(target.model)
+        pair = self._pair(index, target, model, random) or reconstruction(target)
+        recogniser = load_recogniser(self.recogniser_name)
+        return as_sample(pair, model, self.size, recogniser, augmenting, self.convention)
+
+    def _pair(self, index: int, target: TrackedFace, model: MorphableModel, random: np.random.Generator) -> Pair | None:
+        """A pair of a random kind; None for plain reconstruction, or where the kind drawn cannot be made."""
+        kinds = self.options.pairs
+        kind = random.choice(list(kinds), p=np.array(list(kinds.values())) / sum(kinds.values()))
+        if kind == "there_and_back":
+            return there_and_back(target, random_edit(random, self.options), model)
+        if kind == "holes":
+            return holes(target, random_edit(random, self.options), model)
+        if kind == "mirrored":
+            return mirrored(target, model)
+        if kind == "rendered":
+            return rendered(target, model, random, self.options)
+        others = self._others(self.numbers[index])
+        if kind == "real" and others:
+            return real(self.shards[int(random.choice(others))].face, target, model)
+        return None
+
+    def _others(self, number: int) -> list[int]:
+        """Other photos of the same person."""
+        photos = self._photos_of.get(self.shards.rows[number]["labels"].get(PERSON, ""), [])
+        return [other for other in photos if other != number]
+
+
+def as_sample(
+    pair: Pair,
+    model: MorphableModel,
+    size: int,
+    recogniser: FaceRecogniser,
+    random: np.random.Generator | None,
+    convention: str = "instaface",
+) -> dict[str, Any]:
+    """A pair as tensors over a square canvas of ``size``; its source is an augmented copy of the carried face.
+
+    Without ``random`` the source is not augmented.
+    """
+    face = pair.drawn_face
+    canvas = Canvas(*_square(face.frame, size))
+    given = conditions(face, pair.drawn, pair.parameters, model, canvas, convention)
+    frame = face.frame
+    photo = pair.target.photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
+    whole = np.ones(pair.target.photo.pixels.shape[:2], np.float32) if pair.weight is None else pair.weight
+    weight = canvas.put(whole[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width], 0.0)
+    source = picture(canvas.put(face.frame_pixels))
+    embedding = recogniser.embed_face(face.photo.pixels, face.landmarks)
+    return {
+        "photo": picture(canvas.put(photo))[0],
+        "maps": {name: value[0].contiguous() for name, value in given.maps.items()},
+        "given": {name: torch.tensor(float(name in pair.given)) for name in given.maps},
+        "draft": given.draft[0],
+        "coverage": given.coverage[0],
+        "weight": torch.from_numpy(np.ascontiguousarray(weight))[None],
+        "source": (source if random is None else augment(source, random))[0],
+        "face": torch.from_numpy(embedding),
+    }
+
+
+def augment(source: Tensor, random: np.random.Generator) -> Tensor:
+    """Another copy of a picture: moved, scaled, in other colours, softer. (1, 3, S, S) in -1..1, and so again."""
+    scale, shift = random.uniform(0.9, 1.15), random.uniform(-0.06, 0.06, 2)
+    flip = -1.0 if random.random() < 0.5 else 1.0
+    theta = torch.tensor([[[flip / scale, 0.0, shift[0]], [0.0, 1 / scale, shift[1]]]], dtype=torch.float32)
+    grid = torch.nn.functional.affine_grid(theta, list(source.shape), align_corners=False)
+    moved = torch.nn.functional.grid_sample(source, grid, padding_mode="reflection", align_corners=False)
+    gain = torch.tensor(random.uniform(0.85, 1.15) * random.uniform(0.95, 1.05, 3), dtype=torch.float32)
+    bright = ((moved + 1) * gain[:, None, None] - 1).clamp(-1, 1)
+    if random.random() < 0.3:
+        small = torch.nn.functional.avg_pool2d(bright, 2)
+        bright = torch.nn.functional.interpolate(small, source.shape[2:], mode="bilinear")
+    return bright
+
+
+def _square(frame: Frame, size: int) -> tuple[tuple[int, int], float, tuple[int, int]]:
+    return (frame.width, frame.height), size / max(frame.width, frame.height), (size, size)
