@@ -137,7 +137,7 @@ def test_a_turned_face_is_seen_from_the_other_side_in_its_mirror_image(dataset):
     assert before * after < 0 and abs(after) > MIRRORED_FROM
     assert 0.03 < pair.weight.mean() < 0.5  # the face alone
     frame, eyes = pair.drawn_face.frame, np.hypot(*(target.landmarks[33] - target.landmarks[263]))
-    shown = track(pair.drawn.pixels, faces=1)[0].landmarks + (frame.x, frame.y)
+    shown = track(pair.drawn.pixels, faces=1)[0].landmarks + np.array([frame.x, frame.y])
     carried, before = (np.hypot(*(at - target.landmarks).T).mean() for at in (shown, pair.drawn_face.landmarks))
     assert carried < 0.05 * eyes < 0.1 * eyes < before
 
