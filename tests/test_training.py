@@ -1,6 +1,7 @@
 """Training: the same numbers whatever interrupts it, and a loss that falls."""
 
 import os
+import shutil
 import subprocess
 import sys
 from itertools import chain
@@ -264,16 +265,22 @@ def test_an_option_that_is_wrong_is_named(changes, message):
         load_config(CONFIGS / "mini.yaml", changes)
 
 
-def test_folders_and_weights_that_cannot_be_used_are_named(tmp_path):
+def test_folders_and_weights_that_cannot_be_used_are_named(tmp_path, capsys):
     config = tiny_training(steps=1, validation_steps=1)
     arguments = config, "1", Astronaut(), Astronaut(), tmp_path / "run"
-    with pytest.raises(InstaFaceError, match="no model in it"):
+    with pytest.raises(InstaFaceError, match="no model in it, nor a part"):
         train(*arguments, init=tmp_path)
     with pytest.raises(InstaFaceError, match="no checkpoint"):
         train(*arguments, resume=True)
     train(*arguments)
     with pytest.raises(InstaFaceError, match="holds a run already"):
         train(*arguments)
+    shutil.copytree(tmp_path / "run" / "model" / "vae", tmp_path / "part" / "vae")
+    capsys.readouterr()
+    second = train(*arguments[:4], tmp_path / "second", init=tmp_path / "part")
+    assert "untrained begin: unet, " in capsys.readouterr().out
+    ours, theirs = weights(second), weights(tmp_path / "run" / "model")
+    assert all(torch.equal(value, theirs[key]) for key, value in ours.items() if key.startswith("vae."))
     other = tiny_training(steps=1)
     other.model.unet["block_out_channels"] = (16, 48)
     with pytest.raises(InstaFaceError, match="unet does not fit the config"):

@@ -63,7 +63,7 @@ def train(
         source: training samples.
         validation: validation samples.
         output: folder of the run: ``options.yaml``, ``checkpoints``, ``best``, ``model`` (a pipeline), ``logs``.
-        init: a pipeline's folder to start from.
+        init: a folder with networks to start from, a pipeline's or some of it; the others begin untrained.
         resume: go on from the last checkpoint in ``output``.
         dry_run: print the options and the networks' sizes, and train nothing.
         stop_after: end, with a checkpoint, after so many updates of the whole run.
@@ -81,6 +81,9 @@ def train(
     console.print(dump_config(config), highlight=False, markup=False)
     set_seed(options.seed)
     networks = load_networks(config.model, init)
+    if init is not None:
+        new = [name for name in networks.modules() if not (init / name).is_dir()]
+        console.print(f"from {init}; untrained begin: {', '.join(new) or 'none'}")
     stage: Any = make_stage(networks, stage_name, options)
     learning = [p for p in stage.parameters() if p.requires_grad]
     processes = f"{accelerator.num_processes} process" + "es" * (accelerator.num_processes > 1)
@@ -174,17 +177,18 @@ def make_stage(networks: Networks, name: StageName, options: StageConfig) -> nn.
 
 
 def load_networks(config: ModelConfig, init: Path | None) -> Networks:
-    """New networks, or those of a pipeline's folder.
+    """New networks, with the weights of those that a folder has, each in a subfolder of its name.
 
     Raises:
-        InstaFaceError: the folder is not there, or its weights are not those of the config's networks.
+        InstaFaceError: none is there, or weights are not those of the config's networks.
     """
     networks = build(config)
     if init is None:
         return networks
-    if not (init / "model_index.json").is_file():
-        raise InstaFaceError(f"--init {init}: no model in it (model_index.json is missing)")
-    for name, part in networks.modules().items():
+    found_parts = {name: part for name, part in networks.modules().items() if (init / name / "config.json").is_file()}
+    if not found_parts:
+        raise InstaFaceError(f"--init {init}: no model in it, nor a part of one ({', '.join(networks.modules())})")
+    for name, part in found_parts.items():
         found = type(part).from_pretrained(init / name)
         try:
             part.load_state_dict(found.state_dict())

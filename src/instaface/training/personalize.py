@@ -142,8 +142,9 @@ def fit_adapter(samples: list[dict[str, Any]], output: Path, networks: Networks,
         optimizer.zero_grad()
         schedule.step()
     output.parent.mkdir(parents=True, exist_ok=True)
-    save_file(accelerator.unwrap_model(stage).adapter(), output, {"format": "pt"})
-    return output
+    unfinished = output.with_name(f".{output.name}.unfinished")  # so that a run that is killed leaves no half file
+    save_file(accelerator.unwrap_model(stage).adapter(), unfinished, {"format": "pt"})
+    return unfinished.replace(output)
 
 
 def _samples(photo: Path, face: int, config: TrainingConfig, face_model: str) -> list[dict[str, Any]]:
