@@ -251,6 +251,12 @@ def test_the_configs_are_valid_and_survive_being_written(name, tmp_path):
     assert load_config(tmp_path / "again.yaml") == config
 
 
+def test_no_mixed_precision_can_be_written_as_yaml_reads_it(tmp_path):
+    text = (CONFIGS / "mini.yaml").read_text().replace("mixed_precision: bf16", "mixed_precision: no")
+    (tmp_path / "plain.yaml").write_text(text)
+    assert load_config(tmp_path / "plain.yaml").stage1.mixed_precision == "no"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

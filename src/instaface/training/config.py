@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from instaface.diffusion.config import ModelConfig
 from instaface.errors import InstaFaceError
@@ -62,6 +62,12 @@ class StageConfig(Options):
     sheet: int = Field(4, ge=0)
     workers: int = Field(0, ge=0)
     seed: int = Field(0, ge=0)
+
+    @field_validator("mixed_precision", mode="before")
+    @classmethod
+    def _no_is_a_word(cls, value: Any) -> Any:
+        """In YAML a bare ``no`` is false."""
+        return "no" if value is False else value
 
 
 class AutoencoderStageConfig(StageConfig):
