@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from instaface.draft.fill import smoothstep
 from instaface.draft.glasses import CONTACT, place
+from instaface.draft.relight import head_shadow, light_change, shading, surface_ratio
 from instaface.draft.scene import Scene, at_rest
 from instaface.face import FaceParameters, MorphableModel, rotation_from_angles
-from instaface.face.colour import linear_from_srgb, srgb_from_linear
-from instaface.face.light import shade
 from instaface.render.rasterise import coverage, extend, interpolate, rasterise, visible
 
 Array = NDArray[np.float32]
@@ -84,6 +83,7 @@ class Surfaces:
         past: (V,) float32 0..1: skin beyond the face model's outline, once the face model itself shows what comes
             after the outline.
         ratio: (V, 3) float32 shading in the edited view over shading in the photo, linear RGB.
+        change: 0..1, how far the new light is another one.
     """
 
     faces: NDArray[np.int64]
@@ -97,6 +97,7 @@ class Surfaces:
     stretched: Array
     past: Array
     ratio: Array
+    change: float
 
     @classmethod
     def pose(cls, scene: Scene, edited: FaceParameters, model: MorphableModel) -> Surfaces:
@@ -130,7 +131,8 @@ class Surfaces:
             stretched=np.concatenate([_stretched(scene, after, model), np.zeros(len(shell_after), np.float32)]),
             past=np.concatenate([np.zeros(nv, np.float32), np.tile(past, 2)]).astype(np.float32),
             facing=np.stack([_facing(before, n0), _facing(torch.cat([after, shell_after]).numpy(), n1)], -1),
-            ratio=_shading_ratio(n0, scene.parameters.light, n1, edited.light),
+            ratio=_ratio(scene, edited, model, n0, n1),
+            change=light_change(scene.parameters.light, edited.light),
         )
 
 
@@ -186,11 +188,15 @@ def _rotations(weights: torch.Tensor, before: FaceParameters, after: FaceParamet
     return table[(weights * LEVELS).round().long()]
 
 
-def _shading_ratio(n0: Array, light0: torch.Tensor, n1: Array, light1: torch.Tensor) -> Array:
-    """New over old shading, clamped: where the old one is close to nothing there is nothing to scale."""
-    s0, s1 = (shade(torch.from_numpy(n)[None].float(), light)[0] for n, light in ((n0, light0), (n1, light1)))
-    floor = 0.15 * s0.mean(0)
-    return (s1.clamp(min=floor) / s0.clamp(min=floor)).clamp(0.25, 4).numpy()
+def _ratio(scene: Scene, edited: FaceParameters, model: MorphableModel, n0: Array, n1: Array) -> Array:
+    """(V, 3) shading in the edited view over shading in the photo; ``n0``, ``n1`` are the normals before and after."""
+    nv, light = len(scene.vertices), scene.parameters.light
+    shadows: tuple[Array | float, Array | float] = (1.0, 1.0)
+    if not edited.light.equal(light):
+        shadows = head_shadow(model, scene.parameters), head_shadow(model, edited)
+    mesh = shading(n1[:nv], edited.light, shadows[1]) / shading(n0[:nv], light, shadows[0])
+    shell = shading(n1[nv:], edited.light) / shading(n0[nv:], light)
+    return surface_ratio(mesh, shell, scene.shell.anchor, scene.shell.follow, scene.shell.shape)
 
 
 def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before: Array | None = None) -> Layer:
@@ -261,6 +267,9 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
     if before is not None:
         over = over * (raster.depth < before[window] + SHELL_TOLERANCE)
     colour = fallback + seen[..., None] * (photo[..., :3] - fallback)
+    if surfaces.change:
+        marks = cv2.remap(scene.marks, x, y, cv2.INTER_LINEAR)
+        ratio = ratio * np.exp(-surfaces.change * seen[..., None] * marks)
     return Layer(
         window,
         colour,
@@ -332,11 +341,3 @@ def _snap(source: Array, window: tuple[slice, slice]) -> None:
     own = np.stack(np.meshgrid(columns, rows), -1).astype(np.float32)
     away = np.abs(source[..., :2] - own).max(-1)
     source[..., :2] = np.where((away < 0.03)[..., None], own, source[..., :2])
-
-
-def relight(colour: Array, ratio: Array) -> Array:
-    """Multiplies (H, W, 3) sRGB values 0..255 by a ratio in linear RGB."""
-    if np.abs(ratio - 1).max() < 1e-3:
-        return colour
-    linear = linear_from_srgb((colour / 255).clip(0, 1)) * ratio
-    return (255 * srgb_from_linear(linear.clip(0, 1))).astype(np.float32)

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft.carry import STILL, Layer, relight
+from instaface.draft.carry import STILL, Layer
 from instaface.draft.fill import push_pull, smoothstep
+from instaface.draft.relight import relight
 from instaface.draft.scene import Scene
 
 Array = NDArray[np.float32]

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from instaface.draft.carry import STILL, Layer, Surfaces, carry, carry_glasses
 from instaface.draft.compose import Draft, compose
-from instaface.draft.fill import push_pull, smoothstep
+from instaface.draft.fill import smoothstep
+from instaface.draft.relight import continued
 from instaface.draft.scene import Parts, Scene, take_apart
 from instaface.face import FaceParameters, MorphableModel
 from instaface.track import TrackedFace
@@ -93,4 +94,4 @@ def _continued_light(lit: list[Layer], shape: tuple[int, ...]) -> Array:
         solid = layer.alpha > 0.99
         ratio[layer.window][solid] = layer.ratio[solid]
         known[layer.window][solid] = 1
-    return cv2.GaussianBlur(push_pull(ratio, known), (0, 0), 0.02 * max(shape)).clip(0.25, 4)
+    return continued(ratio, known)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from instaface.draft.fill import continue_texture, push_pull, smoothstep
 from instaface.draft.glasses import Sheet, build_sheet, lift
 from instaface.draft.relief import Shell, build_shell, heights, to_grid
+from instaface.draft.relight import find_marks
 from instaface.draft.texture import Texture, complete, unwrap
 from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.face.colour import srgb_from_linear
@@ -56,6 +57,7 @@ class Scene:
         shell: hair and the rest of the head.
         texture: the unwrapped skin.
         glasses: what the face wears before its eyes; no other layer shows it.
+        model: the face model that ``parameters`` belong to.
     """
 
     camera: Camera
@@ -80,6 +82,13 @@ class Scene:
     shell: Shell
     texture: Texture
     glasses: Sheet | None
+    model: MorphableModel
+
+    @cached_property
+    def marks(self) -> Array:
+        """(H, W, 3) float32 cast shadows (below 0) and highlights (above 0), see :func:`find_marks`."""
+        mesh = np.concatenate([self.vertices, self.normals], 1)
+        return find_marks(self.model, self.parameters, self.camera, mesh, self.photo, self.bare * self.inside)
 
     @cached_property
     def masks(self) -> Array:
@@ -276,6 +285,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         shell=shell,
         texture=texture,
         glasses=glasses,
+        model=model,
     )
 
 

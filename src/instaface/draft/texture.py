@@ -36,19 +36,22 @@ class Texture:
         return np.dstack([self.colour, self.mirrored])
 
 
-def unwrap(model: MorphableModel, points: Array) -> tuple[Array, NDArray[np.bool_], NDArray[np.int32]]:
+def unwrap(
+    model: MorphableModel, points: Array, size: int = SIZE
+) -> tuple[Array, NDArray[np.bool_], NDArray[np.int32]]:
     """Values of the mesh's vertices on its texture.
 
     Args:
         model: the face model.
         points: (V, C) float32.
+        size: S, texels a side.
 
     Returns:
         (S, S, C) float32 values, (S, S) occupied texels, (S, S) int32 their triangles (0 where there is none).
     """
-    uv = model.uv.numpy() * SIZE
-    uv = np.stack([uv[:, 0], SIZE - uv[:, 1], np.ones(len(uv), np.float32)], -1).astype(np.float32)
-    raster = rasterise(uv, model.uv_faces.numpy(), SIZE, SIZE)
+    uv = model.uv.numpy() * size
+    uv = np.stack([uv[:, 0], size - uv[:, 1], np.ones(len(uv), np.float32)], -1).astype(np.float32)
+    raster = rasterise(uv, model.uv_faces.numpy(), size, size)
     return interpolate(raster, model.faces.numpy(), points), raster.covered, np.maximum(raster.face_index, 0)
 
 

@@ -68,3 +68,23 @@ def direction_from_angles(azimuth: Tensor, elevation: Tensor) -> Tensor:
     """
     a, e = torch.deg2rad(azimuth), torch.deg2rad(elevation)
     return torch.stack([e.cos() * a.sin(), e.sin(), e.cos() * a.cos()], -1)
+
+
+def rotate(light: Tensor, rotation: Tensor) -> Tensor:
+    """Coefficients of the same light once everything around was turned: ``shade(R n, rotate(L, R)) = shade(n, L)``.
+
+    The basis is a polynomial c + b.n + n.Q n, and polynomials turn by b to R b and Q to R Q R^T.
+
+    Args:
+        light: (9,) coefficients of one channel.
+        rotation: (3, 3).
+
+    Returns:
+        (9,)
+    """
+    constant, linear, (xy, xz, yz, difference, pole) = light[:1], light[1:4], light[4:]
+    quadratic = torch.stack([difference - pole, xy / 2, xz / 2, xy / 2, -difference - pole, yz / 2])
+    quadratic = torch.cat([quadratic, torch.stack([xz / 2, yz / 2, 2 * pole])]).reshape(3, 3)
+    q = rotation @ quadratic @ rotation.mT
+    second = torch.stack([2 * q[0, 1], 2 * q[0, 2], 2 * q[1, 2], (q[0, 0] - q[1, 1]) / 2, q[2, 2] / 2])
+    return torch.cat([constant, rotation @ linear, second])

@@ -1,0 +1,247 @@
+"""New light on a photo: what its pixels are multiplied by.
+
+A pixel of skin is albedo x shading x mark. Albedo stays; shading is the face model's, in the old and in the new light; the
+mark is what the old light did and the shading does not explain: shadows that hair, hat or nose cast, and highlights.
+Marks belong to the old light. As far as the new light differs from it, they fade to the skin underneath.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from instaface.draft.fill import push_pull, smoothstep
+from instaface.draft.texture import unwrap
+from instaface.face import Camera, FaceParameters, MorphableModel
+from instaface.face.colour import linear_from_srgb, srgb_from_linear
+from instaface.face.light import shade
+from instaface.render.maps import sample_texture
+from instaface.render.occlusion import unshadowed
+from instaface.render.rasterise import interpolate, rasterise
+
+Array = NDArray[np.float32]
+
+MOST = 4.0  # times by which a pixel gets brighter or darker at most
+KNEE = 2.5  # times from which on changes are held back, so as to end at ``MOST`` without a border
+DIMMEST = 0.15  # of the mean shading: where less light falls there is nothing to scale
+TINT = 0.5  # share of the old light's changes of colour over the face that is believed
+SHOULDER = 0.75  # linear brightness from which on relit pixels approach white without reaching it
+
+
+def shading(normals: Array, light: Tensor, shadow: Array | float = 1.0) -> Array:
+    """(N, 3) light on surfaces, with an even colour and never close to nothing.
+
+    Args:
+        normals: (N, 3) unit, camera space.
+        light: (1, 9, 3) coefficients.
+        shadow: (N, 1) share of the light that is left where the head shades itself.
+    """
+    lit = shade(torch.from_numpy(normals)[None].float(), light)[0].numpy() * shadow
+    mean = light[0, 0].numpy().clip(1e-3)
+    grey = (lit / mean).mean(-1, keepdims=True)
+    lit = mean * (grey + TINT * (lit / mean - grey))
+    floor = DIMMEST * mean
+    return floor + _softplus(lit - floor, 0.5 * floor)
+
+
+def _softplus(x: Array, width: Array) -> Array:
+    """``max(x, 0)`` without a kink, which shows as a line across a face."""
+    return width * np.logaddexp(0, x / width)
+
+
+def bounded(ratio: Array) -> Array:
+    """Ratios within 1 / ``MOST`` to ``MOST``, untouched up to ``KNEE``."""
+    log = np.log(np.maximum(ratio, 1e-6))
+    knee, rest = np.log(KNEE), np.log(MOST / KNEE)
+    over = np.maximum(np.abs(log) - knee, 0)
+    return np.exp(np.sign(log) * (np.minimum(np.abs(log), knee) + rest * np.tanh(over / rest))).astype(np.float32)
+
+
+def head_shadow(model: MorphableModel, parameters: FaceParameters) -> Array:
+    """(V, 1) share of the light that the head itself lets through to each vertex."""
+    with torch.no_grad():
+        return unshadowed(model, parameters, parameters.light[0]).numpy()[:, None]
+
+
+DIFFERENT = 0.3  # change of a light's direction, over its mean, from which on it is another light
+
+
+def light_change(before: Tensor, after: Tensor) -> float:
+    """0 for the same light, also brighter or darker, to 1 for one from elsewhere, harder or softer; (1, 9, 3) each."""
+    one, other = (light[0, 1:4].mean(-1) / light[0, 0].mean().clamp(min=1e-3) for light in (before, after))
+    return float(smoothstep(np.float32((one - other).norm()), 0.0, DIFFERENT))
+
+
+def relight(colour: Array, ratio: Array) -> Array:
+    """Multiplies (H, W, 3) sRGB values 0..255 by a ratio in linear RGB; what gets bright approaches white."""
+    if np.abs(ratio - 1).max() < 1e-3:
+        return colour
+    before = linear_from_srgb((colour / 255).clip(0, 1))
+    after = before * ratio
+    # Film's shoulder, above what the pixel was: the brightest channel is held back, the others go with it.
+    brightest, knee = after.max(-1), np.maximum(before.max(-1), SHOULDER)
+    room = np.maximum(1 - knee, 1e-3)
+    over = np.maximum(brightest - knee, 0)
+    held = brightest - over + room * (1 - np.exp(-over / room))
+    after *= (held / np.maximum(brightest, 1e-6))[..., None]
+    return (255 * srgb_from_linear(after.clip(0, 1))).astype(np.float32)
+
+
+def surface_ratio(mesh: Array, shell: Array, anchor: NDArray[np.int64], follow: Array, shape: tuple[int, int]) -> Array:
+    """Ratios of all surfaces: those of the shell go over into those of the face model where it borders on that.
+
+    Args:
+        mesh: (V, 3) new over old shading of the face model.
+        shell: (2 N, 3) the same of the shell, front and back.
+        anchor: (N,) vertex of the face model next to a point of the shell.
+        follow: (N,) share 0..1 of the anchor in it.
+        shape: (h, w) of the shell's grid, N = h w.
+
+    Returns:
+        (V + 2 N, 3) float32, within 1 / ``MOST`` to ``MOST``.
+    """
+    log, near = np.log(shell), np.log(mesh)[anchor]
+    log = log + np.tile(follow, 2)[:, None] * (np.tile(near, (2, 1)) - log)
+    front, back = (cv2.GaussianBlur(half.reshape(*shape, 3), (0, 0), 2.0).reshape(-1, 3) for half in np.split(log, 2))
+    return bounded(np.concatenate([mesh, np.exp(front), np.exp(back)]))
+
+
+def continued(ratio: Array, known: Array) -> Array:
+    """(H, W, 3) ratios, continued from where they are known (H, W) over neck and clothes: even, and somewhat weaker."""
+    sigma = SPREAD * max(known.shape)
+    stack = cv2.GaussianBlur(np.dstack([np.log(ratio) * known[..., None], known]), (0, 0), sigma)
+    near = stack[..., 3]
+    log = push_pull(stack[..., :3] / np.maximum(near, 1e-4)[..., None], smoothstep(near, 0.0, 0.2))
+    return np.exp(CLOTHES * cv2.GaussianBlur(log, (0, 0), sigma)).astype(np.float32)
+
+
+SPREAD = 0.03  # of the picture's longer side: how even light on neck and clothes is
+CLOTHES = 0.8  # of the logarithm of the face's ratio
+
+
+SIDE = 160  # pixels: longest side of the face at which marks are looked for
+PLAIN_NOT = ("brows", "eyelids", "lips", "eyes", "mouth", "gums", "teeth", "tongue")  # parts that are not plain skin
+NEAR, WINDOW = 0.05, 0.04  # of ``SIDE``: what counts as around a pixel, and the filter's window
+DARK_DETAIL = 0.3  # natural log: hair, nostrils and creases are so much darker than what is around them
+EDGE = 0.12  # natural log: steps larger than this are borders of shadows, smaller ones the skin's own texture
+NOTICED = 0.12, 0.3  # natural log: from what no mark is to what certainly is one
+DEEPEST, BRIGHTEST = -1.2, 0.9  # natural log: marks are not stronger
+COLOURED = 0.25  # natural log by which a mark's channels differ from their mean at most
+
+
+def find_marks(
+    model: MorphableModel, parameters: FaceParameters, camera: Camera, mesh: Array, photo: Array, bare: Array
+) -> Array:
+    """Cast shadows and highlights of a photo's skin.
+
+    Args:
+        model: the face model.
+        parameters: of the tracked face, batch of 1.
+        camera: of ``photo``.
+        mesh: (V, 6) float32 vertices and normals of the tracked face, camera space.
+        photo: (H, W, 3) float32 0..255.
+        bare: (H, W) float32 0..1, where nothing (hair, clothes) covers the skin.
+
+    Returns:
+        (H, W, 3) float32 natural logarithm of what the photo shows over what its skin shows in the fitted light: below 0
+        in cast shadows, above 0 in highlights, 0 elsewhere and wherever it cannot be told.
+    """
+    height, width = bare.shape
+    marks = np.zeros((height, width, 3), np.float32)
+    if "face" not in model.regions:
+        return marks
+    # 1. The part of the picture with the face, shrunk.
+    points = camera.project(torch.from_numpy(mesh[:, :3])).numpy()
+    face = points[model.regions["face"].numpy(), :2]
+    x0, y0 = np.maximum(np.floor(face.min(0)).astype(int), 0)
+    x1, y1 = np.minimum(np.ceil(face.max(0)).astype(int), (width, height))
+    if x1 - x0 < 16 or y1 - y0 < 16:
+        return marks
+    window, scale = (slice(y0, y1), slice(x0, x1)), min(1.0, SIDE / max(x1 - x0, y1 - y0))
+    size = (round((x1 - x0) * scale), round((y1 - y0) * scale))
+    points[:, :2] = (points[:, :2] - (x0, y0)) * (size[0] / (x1 - x0), size[1] / (y1 - y0))
+    seen, free = (cv2.resize(part[window], size, interpolation=cv2.INTER_AREA) for part in (photo, bare))
+    # 2. What its skin would look like there, and how far the photo is from that.
+    raster = rasterise(points, model.faces.numpy(), size[1], size[0])
+    lit = shading(mesh[:, 3:], parameters.light, head_shadow(model, parameters))
+    values = np.concatenate([lit, _skin(model, mesh), _lower(model)[:, None]], 1).astype(np.float32)
+    values = interpolate(raster, model.faces.numpy(), values)
+    uv = interpolate(raster, model.uv_faces.numpy(), model.uv.numpy())
+    albedo = sample_texture(model.albedo(parameters.albedo), torch.from_numpy(uv)[None])[0].numpy()
+    away = np.log(linear_from_srgb(seen / 255) + BLACK) - np.log(albedo * values[..., :3] + BLACK)
+    trust = (raster.covered * smoothstep(free, 0.8, 1.0) * values[..., 3]).astype(np.float32)
+    # 3. Its large and smooth parts, but for the borders of shadows.
+    grey = away.mean(-1)
+    trust = trust * (1 - smoothstep(_around(grey, trust) - grey, 0.5 * DARK_DETAIL, DARK_DETAIL))
+    mark = _smooth_parts(push_pull(grey, trust))
+    tint = _around(away - grey[..., None], trust)
+    # 4. Beards are dark on both sides, shadows seldom: below the nose only what the other half does not show counts.
+    other = _other_half(model, mark, trust, uv, points)
+    mark = np.where(mark < 0, mark - values[..., 4] * np.maximum(mark, other), mark)
+    # 5. What is certain, within bounds.
+    certain = smoothstep(np.abs(mark), *NOTICED) * cv2.GaussianBlur(values[..., 3] * raster.covered, (0, 0), 2)
+    mark = certain[..., None] * (mark.clip(DEEPEST, BRIGHTEST)[..., None] + tint.clip(-COLOURED, COLOURED))
+    whole = cv2.resize(mark, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+    marks[window] = whole * bare[window][..., None]
+    return marks
+
+
+BLACK = 0.004  # linear: below this the logarithm says nothing
+
+
+def _around(values: Array, weight: Array) -> Array:
+    """Weighted means of what is around each pixel; continued smoothly where nothing is."""
+    stack = np.dstack([values * (weight if values.ndim == 2 else weight[..., None]), weight])
+    stack = cv2.GaussianBlur(stack.astype(np.float32), (0, 0), NEAR * SIDE)
+    near = stack[..., -1]
+    means = push_pull(stack[..., :-1] / np.maximum(near, 1e-4)[..., None], smoothstep(near, 0.02, 0.1))
+    return means[..., 0] if values.ndim == 2 else means
+
+
+def _smooth_parts(values: Array) -> Array:
+    """The guided filter with the picture as its own guide (He, Sun and Tang 2010, section 3.4)."""
+    side = (2 * int(WINDOW * SIDE / 2) + 1,) * 2
+    mean = cv2.blur(values, side)
+    variance = np.maximum(cv2.blur(values * values, side) - mean * mean, 0)
+    a = variance / (variance + EDGE**2)
+    return cv2.blur(a, side) * values + cv2.blur((1 - a) * mean, side)
+
+
+def _skin(model: MorphableModel, mesh: Array) -> Array:
+    """(V, 1) 1 on plain skin that faces the camera."""
+    plain = np.zeros(len(mesh), np.float32)
+    plain[model.regions["face"].numpy()] = 1
+    for region in PLAIN_NOT:
+        if region in model.regions:
+            plain[model.regions[region].numpy()] = 0
+    facing = -(mesh[:, :3] * mesh[:, 3:]).sum(-1) / np.linalg.norm(mesh[:, :3], axis=-1)
+    return (plain * smoothstep(facing, 0.15, 0.4))[:, None]
+
+
+def _lower(model: MorphableModel) -> Array:
+    """(V,) 0 above the nose's lower end to 1 below it, where beards grow."""
+    if "nose" not in model.regions:
+        return np.ones(len(model.head_weight), np.float32)
+    y = model.vertices(model.neutral())[0, :, 1].numpy()
+    end = y[model.regions["nose"].numpy()].min()
+    return smoothstep(-y, -end - 0.5, -end + 0.5).astype(np.float32)
+
+
+def _other_half(model: MorphableModel, mark: Array, trust: Array, uv: Array, points: Array) -> Array:
+    """(H, W) the mark at the same place of the face's other half, and no less than the pixel's own where that is hidden;
+    texture coordinates of skin mirror with u to 1 - u."""
+    place, occupied, _ = unwrap(model, points, UNWRAPPED)
+    across, down = (
+        ((1 - uv[..., 0]) * UNWRAPPED - 0.5).astype(np.float32),
+        ((1 - uv[..., 1]) * UNWRAPPED - 0.5).astype(np.float32),
+    )
+    where = cv2.remap(place, across, down, cv2.INTER_NEAREST) - 0.5
+    known = cv2.remap(np.float32(occupied), across, down, cv2.INTER_NEAREST)
+    other, sure = (cv2.remap(m, where[..., 0], where[..., 1], cv2.INTER_LINEAR) for m in (mark, trust))
+    return np.where(known * sure > 0.3, other, mark)
+
+
+UNWRAPPED = 128  # texels a side of the texture in which the halves of a face are compared
