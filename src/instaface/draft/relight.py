@@ -24,10 +24,10 @@ from instaface.render.rasterise import interpolate, rasterise
 
 Array = NDArray[np.float32]
 
-MOST = 4.0  # times by which a pixel gets brighter or darker at most
-KNEE = 2.5  # times from which on changes are held back, so as to end at ``MOST`` without a border
-DIMMEST = 0.15  # of the mean shading: where less light falls there is nothing to scale
-TINT = 0.5  # share of the old light's changes of colour over the face that is believed
+MOST = 1 / 16, 4.0  # times a pixel's light at most; dark pixels are noise where they are made bright
+KNEE = 0.6  # share of the way (of the logarithm) there from which on changes are held back, so as to end without a border
+DIMMEST = 0.08  # of the mean shading: where less light falls there is nothing to scale
+TINT = 0.3  # share of the old light's changes of colour over the face that is believed
 SHOULDER = 0.75  # linear brightness from which on relit pixels approach white without reaching it
 
 
@@ -53,11 +53,12 @@ def _softplus(x: Array, width: Array) -> Array:
 
 
 def bounded(ratio: Array) -> Array:
-    """Ratios within 1 / ``MOST`` to ``MOST``, untouched up to ``KNEE``."""
+    """Ratios held within ``MOST``, smoothly; untouched up to ``KNEE`` of the way there."""
     log = np.log(np.maximum(ratio, 1e-6))
-    knee, rest = np.log(KNEE), np.log(MOST / KNEE)
-    over = np.maximum(np.abs(log) - knee, 0)
-    return np.exp(np.sign(log) * (np.minimum(np.abs(log), knee) + rest * np.tanh(over / rest))).astype(np.float32)
+    end = np.log(np.where(log < 0, *MOST))
+    way, rest = log / end, 1 - KNEE
+    over = np.maximum(way - KNEE, 0)
+    return np.exp(end * (np.minimum(way, KNEE) + rest * np.tanh(over / rest))).astype(np.float32)
 
 
 def head_shadow(model: MorphableModel, parameters: FaceParameters) -> Array:
@@ -85,7 +86,7 @@ def relight(colour: Array, ratio: Array) -> Array:
     brightest, knee = after.max(-1), np.maximum(before.max(-1), SHOULDER)
     room = np.maximum(1 - knee, 1e-3)
     over = np.maximum(brightest - knee, 0)
-    held = brightest - over + room * (1 - np.exp(-over / room))
+    held = brightest - over + over / (1 + over / room)
     after *= (held / np.maximum(brightest, 1e-6))[..., None]
     return (255 * srgb_from_linear(after.clip(0, 1))).astype(np.float32)
 
@@ -101,7 +102,7 @@ def surface_ratio(mesh: Array, shell: Array, anchor: NDArray[np.int64], follow: 
         shape: (h, w) of the shell's grid, N = h w.
 
     Returns:
-        (V + 2 N, 3) float32, within 1 / ``MOST`` to ``MOST``.
+        (V + 2 N, 3) float32, within ``MOST``.
     """
     log, near = np.log(shell), np.log(mesh)[anchor]
     log = log + np.tile(follow, 2)[:, None] * (np.tile(near, (2, 1)) - log)
@@ -124,12 +125,12 @@ CLOTHES = 0.8  # of the logarithm of the face's ratio
 
 SIDE = 160  # pixels: longest side of the face at which marks are looked for
 PLAIN_NOT = ("brows", "eyelids", "lips", "eyes", "mouth", "gums", "teeth", "tongue")  # parts that are not plain skin
-NEAR, WINDOW = 0.05, 0.04  # of ``SIDE``: what counts as around a pixel, and the filter's window
+NEAR, TINT_SIZE, WINDOW = 0.05, 0.015, 0.04  # of ``SIDE``: what is around a pixel, around its colour, a filter's window
 DARK_DETAIL = 0.3  # natural log: hair, nostrils and creases are so much darker than what is around them
 EDGE = 0.12  # natural log: steps larger than this are borders of shadows, smaller ones the skin's own texture
 NOTICED = 0.12, 0.3  # natural log: from what no mark is to what certainly is one
 DEEPEST, BRIGHTEST = -1.2, 0.9  # natural log: marks are not stronger
-COLOURED = 0.25  # natural log by which a mark's channels differ from their mean at most
+COLOURED = 0.1, 0.6  # natural log by which a mark's channels differ from their mean at most: of all, and of highlights
 
 
 def find_marks(
@@ -177,13 +178,14 @@ def find_marks(
     grey = away.mean(-1)
     trust = trust * (1 - smoothstep(_around(grey, trust) - grey, 0.5 * DARK_DETAIL, DARK_DETAIL))
     mark = _smooth_parts(push_pull(grey, trust))
-    tint = _around(away - grey[..., None], trust)
+    tint = _around(away - grey[..., None], trust, TINT_SIZE)
     # 4. Beards are dark on both sides, shadows seldom: below the nose only what the other half does not show counts.
     other = _other_half(model, mark, trust, uv, points)
     mark = np.where(mark < 0, mark - values[..., 4] * np.maximum(mark, other), mark)
     # 5. What is certain, within bounds.
     certain = smoothstep(np.abs(mark), *NOTICED) * cv2.GaussianBlur(values[..., 3] * raster.covered, (0, 0), 2)
-    mark = certain[..., None] * (mark.clip(DEEPEST, BRIGHTEST)[..., None] + tint.clip(-COLOURED, COLOURED))
+    most = COLOURED[0] + COLOURED[1] * np.maximum(mark, 0)[..., None]  # highlights have the lamp's colour, not the skin's
+    mark = certain[..., None] * (mark.clip(DEEPEST, BRIGHTEST)[..., None] + tint.clip(-most, most))
     whole = cv2.resize(mark, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
     marks[window] = whole * bare[window][..., None]
     return marks
@@ -192,10 +194,10 @@ def find_marks(
 BLACK = 0.004  # linear: below this the logarithm says nothing
 
 
-def _around(values: Array, weight: Array) -> Array:
+def _around(values: Array, weight: Array, size: float = NEAR) -> Array:
     """Weighted means of what is around each pixel; continued smoothly where nothing is."""
     stack = np.dstack([values * (weight if values.ndim == 2 else weight[..., None]), weight])
-    stack = cv2.GaussianBlur(stack.astype(np.float32), (0, 0), NEAR * SIDE)
+    stack = cv2.GaussianBlur(stack.astype(np.float32), (0, 0), size * SIDE)
     near = stack[..., -1]
     means = push_pull(stack[..., :-1] / np.maximum(near, 1e-4)[..., None], smoothstep(near, 0.02, 0.1))
     return means[..., 0] if values.ndim == 2 else means
