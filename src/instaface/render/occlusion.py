@@ -50,14 +50,13 @@ def _transfer(model: MorphableModel) -> tuple[Tensor, Tensor, Tensor]:
     with torch.no_grad():
         mesh = model.mesh(model.neutral())
     points, normals = mesh.vertices[0].numpy(), mesh.normals()[0].numpy()
-    points = points - points.mean(0)
     faces = model.faces.numpy().astype(np.int32)
     towards = _sphere(DIRECTIONS)
     incoming = basis(torch.from_numpy(towards)).numpy() / LAMBERT * (4 * np.pi / DIRECTIONS)
     blocked, shut, facing = np.zeros((len(points), 9)), np.zeros(len(points)), np.zeros(len(points))
     for direction, light in zip(towards, incoming, strict=True):
         cosine = np.maximum(normals @ direction, 0)
-        hidden = cosine * ~_reached(points, faces, direction)
+        hidden = cosine * ~reached(points, faces, direction)
         blocked += hidden[:, None] * light
         shut, facing = shut + hidden, facing + cosine
     open_sky = basis(torch.from_numpy(normals)).numpy()
@@ -76,22 +75,33 @@ def _sphere(count: int) -> Array:
     return np.stack([radius * np.cos(turn), radius * np.sin(turn), z], -1).astype(np.float32)
 
 
-def _reached(points: Array, faces: NDArray[np.int32], direction: Array) -> NDArray[np.bool_]:
-    """(V,) vertices that see the sky in a direction: what a camera far away in that direction sees."""
+def reached(
+    points: Array, faces: NDArray[np.int32], direction: Array, side: int = SIDE, bias: float = BIAS
+) -> NDArray[np.bool_]:
+    """(V,) vertices that light from one direction reaches: what a camera far away in that direction sees.
+
+    Args:
+        points: (V, 3) float32 vertices, centimetres.
+        faces: (F, 3) their triangles.
+        direction: (3,) unit vector towards the light.
+        side: pixels of the depth map.
+        bias: centimetres by which a vertex may lie behind the surface that the depth map shows.
+    """
+    points = points - points.mean(0)
     up = np.eye(3, dtype=np.float32)[np.abs(direction).argmin()]
     right = np.cross(up, direction)
     right /= np.linalg.norm(right)
     down = np.cross(right, direction)
     flat = points @ np.stack([right, down], -1)
     extent = 1.02 * np.abs(flat).max()
-    pixels = (flat / extent + 1) * (SIDE / 2)
+    pixels = (flat / extent + 1) * (side / 2)
     depth = (2 * np.abs(points).max() - points @ direction).astype(np.float32)
     # Depth goes as its own inverse through the rasteriser, as in a perspective picture: nearly linear from afar.
     far = depth + 100 * extent
-    raster = rasterise(np.concatenate([pixels, far[:, None]], -1).astype(np.float32), faces, SIDE, SIDE)
-    column, row = pixels.astype(int).clip(0, SIDE - 1).T
+    raster = rasterise(np.concatenate([pixels, far[:, None]], -1).astype(np.float32), faces, side, side)
+    column, row = pixels.astype(int).clip(0, side - 1).T
     nearest = np.lib.stride_tricks.sliding_window_view(np.pad(raster.depth, 1, constant_values=np.inf), (3, 3))
-    return far <= nearest[row, column].max((1, 2)) + BIAS
+    return far <= nearest[row, column].max((1, 2)) + bias
 
 
 def _smooth(values: NDArray, faces: NDArray[np.int32], rounds: int = 3) -> NDArray:
