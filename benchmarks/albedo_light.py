@@ -96,9 +96,13 @@ def renders(model: OpenHead, count: int) -> Table:
     table = Table(title="direction of light on renderings with cast shadows (degrees)")
     for column in ("lamp", "renderings", "median error", "90th percentile", "within 20"):
         table.add_column(column, justify="left" if column == "lamp" else "right")
-    for name, errors in (found | {"all": sum(found.values(), [])}).items():
+    for name, errors in (found | {"all": [error for errors in found.values() for error in errors]}).items():
         if errors:
-            shares = f"{np.median(errors):.1f}", f"{np.percentile(errors, 90):.1f}", f"{np.mean(np.array(errors) < 20):.0%}"
+            shares = (
+                f"{np.median(errors):.1f}",
+                f"{np.percentile(errors, 90):.1f}",
+                f"{np.mean(np.array(errors) < 20):.0%}",
+            )
             table.add_row(name, str(len(errors)), *shares)
     return table
 

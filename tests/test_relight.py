@@ -122,7 +122,9 @@ def test_plain_skin_has_no_marks(model, maps, parameters, camera):
     assert np.abs(marks[plain_skin(model, maps)]).mean() < 0.03
 
 
-def test_new_light_on_a_shadowed_face_comes_near_the_rendering_in_that_light(model, maps, shadowed, brow_shadow, camera):
+def test_new_light_on_a_shadowed_face_comes_near_the_rendering_in_that_light(
+    model, maps, shadowed, brow_shadow, camera
+):
     face, scene = shadowed
     edited = face.parameters.replace(light=NEW)
     truth = linear_from_pixels(photographed(render_maps(model, edited, camera)))

@@ -1,8 +1,8 @@
 """New light on a photo: what its pixels are multiplied by.
 
-A pixel of skin is albedo x shading x mark. Albedo stays; shading is the face model's, in the old and in the new light; the
-mark is what the old light did and the shading does not explain: shadows that hair, hat or nose cast, and highlights.
-Marks belong to the old light. As far as the new light differs from it, they fade to the skin underneath.
+A pixel of skin is albedo x shading x mark. Albedo stays; shading is the face model's, in the old and in the new light;
+the mark is what the old light did and the shading does not explain: shadows that hair, hat or nose cast, and
+highlights. Marks belong to the old light. As far as the new light differs, they fade to the skin underneath.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from instaface.render.rasterise import interpolate, rasterise
 
 Array = NDArray[np.float32]
 
-MOST = 1 / 16, 4.0  # times a pixel's light at most; dark pixels are noise where they are made bright
-KNEE = 0.6  # share of the way (of the logarithm) there from which on changes are held back, so as to end without a border
+MOST = 1 / 16, 3.5  # times a pixel's light at most; dark pixels are noise where they are made bright
+KNEE = (
+    0.6  # share of the way (of the logarithm) there from which on changes are held back, so as to end without a border
+)
 DIMMEST = 0.08  # of the mean shading: where less light falls there is nothing to scale
 TINT = 0.3  # share of the old light's changes of colour over the face that is believed
 SHOULDER = 0.75  # linear brightness from which on relit pixels approach white without reaching it
@@ -73,7 +75,7 @@ DIFFERENT = 0.3  # change of a light's direction, over its mean, from which on i
 def light_change(before: Tensor, after: Tensor) -> float:
     """0 for the same light, also brighter or darker, to 1 for one from elsewhere, harder or softer; (1, 9, 3) each."""
     one, other = (light[0, 1:4].mean(-1) / light[0, 0].mean().clamp(min=1e-3) for light in (before, after))
-    return float(smoothstep(np.float32((one - other).norm()), 0.0, DIFFERENT))
+    return float(smoothstep((one - other).norm().numpy(), 0.0, DIFFERENT))
 
 
 def relight(colour: Array, ratio: Array) -> Array:
@@ -147,8 +149,8 @@ def find_marks(
         bare: (H, W) float32 0..1, where nothing (hair, clothes) covers the skin.
 
     Returns:
-        (H, W, 3) float32 natural logarithm of what the photo shows over what its skin shows in the fitted light: below 0
-        in cast shadows, above 0 in highlights, 0 elsewhere and wherever it cannot be told.
+        (H, W, 3) float32 natural logarithm of what the photo shows over what its skin shows in the fitted light: below
+        0 in cast shadows, above 0 in highlights, 0 elsewhere and wherever it cannot be told.
     """
     height, width = bare.shape
     marks = np.zeros((height, width, 3), np.float32)
@@ -184,7 +186,9 @@ def find_marks(
     mark = np.where(mark < 0, mark - values[..., 4] * np.maximum(mark, other), mark)
     # 5. What is certain, within bounds.
     certain = smoothstep(np.abs(mark), *NOTICED) * cv2.GaussianBlur(values[..., 3] * raster.covered, (0, 0), 2)
-    most = COLOURED[0] + COLOURED[1] * np.maximum(mark, 0)[..., None]  # highlights have the lamp's colour, not the skin's
+    most = (
+        COLOURED[0] + COLOURED[1] * np.maximum(mark, 0)[..., None]
+    )  # highlights have the lamp's colour, not the skin's
     mark = certain[..., None] * (mark.clip(DEEPEST, BRIGHTEST)[..., None] + tint.clip(-most, most))
     whole = cv2.resize(mark, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
     marks[window] = whole * bare[window][..., None]
@@ -233,8 +237,10 @@ def _lower(model: MorphableModel) -> Array:
 
 
 def _other_half(model: MorphableModel, mark: Array, trust: Array, uv: Array, points: Array) -> Array:
-    """(H, W) the mark at the same place of the face's other half, and no less than the pixel's own where that is hidden;
-    texture coordinates of skin mirror with u to 1 - u."""
+    """(H, W) the mark at the same place of the face's other half; the pixel's own where that is hidden.
+
+    Texture coordinates of skin mirror with u to 1 - u.
+    """
     place, occupied, _ = unwrap(model, points, UNWRAPPED)
     across, down = (
         ((1 - uv[..., 0]) * UNWRAPPED - 0.5).astype(np.float32),

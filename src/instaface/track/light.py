@@ -28,11 +28,11 @@ ROUNDS = 6
 NOISE = 0.06  # of a pixel, relative to the face's mean
 ROBUST = 2.0  # residuals beyond this many times the noise lose their say
 ROUGH = 0.3  # share that pixels of lips, brows and lids count
-CORRELATION = 25.0  # neighbouring pixels are not independent: this many count as one
+CORRELATION = 60.0  # neighbouring pixels are not independent: this many count as one
 AMBIENT = 0.8  # shading of a face as photographed, averaged over its skin, where the albedo model tells skin tone
 AMBIENT_SPREAD = 0.05  # of its logarithm
 COLOUR_SPREAD = 0.08  # of the light's channels about their mean
-REST = 0.1  # of each light coefficient beyond what a lamp and ambient light explain, over the mean shading
+REST = 0.05  # of each light coefficient beyond what a lamp and ambient light explain, over the mean shading
 
 Floats = NDArray[np.float64]
 
