@@ -96,7 +96,8 @@ def renders(model: OpenHead, count: int) -> Table:
     table = Table(title="direction of light on renderings with cast shadows (degrees)")
     for column in ("lamp", "renderings", "median error", "90th percentile", "within 20"):
         table.add_column(column, justify="left" if column == "lamp" else "right")
-    for name, errors in (found | {"all": [error for errors in found.values() for error in errors]}).items():
+    found["all"] = [error for errors in found.values() for error in errors]
+    for name, errors in found.items():
         if errors:
             shares = (
                 f"{np.median(errors):.1f}",

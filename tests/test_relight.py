@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from instaface.draft import draft, take_apart
+from instaface.draft import draft, marks_of, take_apart
+from instaface.draft.carry import Surfaces
 from instaface.draft.relight import MOST, bounded, continued, light_change, relight
 from instaface.face import Camera, OpenHead
 from instaface.face.colour import linear_from_pixels, srgb_from_linear
@@ -86,7 +87,7 @@ def shadowed(model, maps, parameters, camera, brow_shadow):
     return face, take_apart(face, model)
 
 
-def marks_of(scene):
+def frame_marks(scene):
     """(H, W, 3) over the photo alone; the canvas is larger where the photo cuts the head."""
     left, top, _, _ = scene.margins
     return scene.marks[top : top + SIZE, left : left + SIZE]
@@ -99,7 +100,7 @@ def plain_skin(model, maps):
 
 
 def test_a_cast_shadow_is_found_where_it_is(model, maps, shadowed, brow_shadow):
-    skin, found = plain_skin(model, maps), marks_of(shadowed[1]).mean(-1) < 0.5 * np.log(0.5)
+    skin, found = plain_skin(model, maps), frame_marks(shadowed[1]).mean(-1) < 0.5 * np.log(0.5)
     true = (brow_shadow < 1) & skin
     assert true.sum() > 500
     both, either = (found & true).sum(), ((found & skin) | true).sum()
@@ -111,14 +112,14 @@ def test_a_highlight_is_found_where_it_is_and_has_the_lamps_colour(model, maps, 
     row, column = (part.mean() for part in np.nonzero(region_mask(model, maps, "forehead")))
     spot = 0.35 * np.exp(-(((x - column) / 9) ** 2 + ((y - row) / 5) ** 2))
     face = tracked(photographed(maps, highlight=spot), maps, parameters, camera)
-    marks = marks_of(take_apart(face, model))
+    marks = frame_marks(take_apart(face, model))
     centre = marks[round(row), round(column)]
     assert centre.mean() > 0.25 and centre[2] > centre[0]  # skin is red, the lamp is white
     assert np.abs(marks[spot < 0.01]).mean() < 0.02
 
 
 def test_plain_skin_has_no_marks(model, maps, parameters, camera):
-    marks = marks_of(take_apart(tracked(photographed(maps), maps, parameters, camera), model))
+    marks = frame_marks(take_apart(tracked(photographed(maps), maps, parameters, camera), model))
     assert np.abs(marks[plain_skin(model, maps)]).mean() < 0.03
 
 
@@ -213,3 +214,17 @@ def test_light_goes_on_over_clothes_evenly():
     out = continued(ratio.astype(np.float32), known)
     assert out[100, 20].mean() > 1.2 and out[100, 80].mean() < 0.8
     assert np.abs(np.diff(np.log(out), axis=1)).max() < 0.15
+
+
+def test_marks_of_a_tracked_face_are_those_of_its_scene(model, shadowed):
+    face, scene = shadowed
+    assert np.abs(marks_of(face, model) - frame_marks(scene)).mean() < 0.02
+
+
+def test_teeth_and_eyes_are_lit_evenly(model, shadowed):
+    """Neighbouring teeth get about the same light, and that of the lips."""
+    face, scene = shadowed
+    ratio = Surfaces.pose(scene, face.parameters.replace(light=NEW), model).ratio.mean(-1)
+    teeth, lips = ratio[model.regions["teeth"]], ratio[model.regions["lips"]]
+    assert np.log(teeth).std() < 0.5 * np.log(lips).std()
+    assert lips.min() <= teeth.min() and teeth.max() <= lips.max()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft import Draft, Scene, draft, take_apart
+from instaface.draft import Draft, Scene, draft, marks_of, take_apart
 from instaface.edit import DRIVEN, Edit
 from instaface.edit.apply import apply, sequence
 from instaface.edit.drive import drive
@@ -66,6 +66,12 @@ class EditResult:
     def maps(self) -> Maps:
         """Normals, albedo, shading, ... of the edited face over its frame; rendered when first asked for."""
         return render_maps(self.model, self.parameters, self.face.frame_camera)
+
+    @cached_property
+    def marks(self) -> NDArray[np.float32]:
+        """(H, W, 3) cast shadows (below 0) and highlights (above 0) of the photo's skin, which go with its old light:
+        natural logarithm of the photo over what the fitted light explains; found when first asked for."""
+        return marks_of(self.face, self.model)
 
 
 class Editor:

@@ -189,13 +189,14 @@ def _progress(total: int, job: Job) -> Iterator[Any]:
 
 
 def _write_maps(outcome: Outcome, folder: Path) -> None:
-    from instaface.cli.pictures import map_pictures
+    from instaface.cli.pictures import map_pictures, mark_picture
     from instaface.photo import write_made
 
     console.make_folder(folder)
     for result in outcome.results:
         coverage = (255 * result.coverage + 0.5).astype("uint8")[..., None].repeat(3, -1)
         pictures = {"draft": result.draft, "appearance": result.appearance, "coverage": coverage}
+        pictures["marks"] = mark_picture(result.marks)
         for name, pixels in (pictures | map_pictures(result.maps)).items():
             write_made(pixels, folder / f"{outcome.target.stem}-{result.face.index}-{name}.png")
 

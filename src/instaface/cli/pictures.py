@@ -107,6 +107,11 @@ def map_pictures(maps: Maps) -> dict[str, Pixels]:
     return {name: (255 * np.clip(values, 0, 1) + 0.5).astype(np.uint8) for name, values in pictures.items()}
 
 
+def mark_picture(marks: NDArray[np.float32]) -> Pixels:
+    """Cast shadows darker and highlights lighter than mid-grey: a factor of e is 100 of 255."""
+    return (127.5 + 100 * marks).clip(0, 255).astype(np.uint8)
+
+
 def draw_faces(faces: Sequence[TrackedFace], model: MorphableModel) -> Pixels:
     """The photo with each face's mesh, box and numbers; small photos are enlarged."""
     photo = faces[0].photo

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from instaface.draft.fill import smoothstep
 from instaface.draft.glasses import CONTACT, place
-from instaface.draft.relight import head_shadow, light_change, shading, surface_ratio
+from instaface.draft.relight import bounded, framed, head_shadow, light_change, shading, surface_ratio
 from instaface.draft.scene import Scene, at_rest
 from instaface.face import FaceParameters, MorphableModel, rotation_from_angles
 from instaface.render.rasterise import coverage, extend, interpolate, rasterise, visible
@@ -196,6 +196,7 @@ def _ratio(scene: Scene, edited: FaceParameters, model: MorphableModel, n0: Arra
         shadows = head_shadow(model, scene.parameters), head_shadow(model, edited)
     mesh = shading(n1[:nv], edited.light, shadows[1]) / shading(n0[:nv], light, shadows[0])
     shell = shading(n1[nv:], edited.light) / shading(n0[nv:], light)
+    mesh = framed(model, mesh)
     return surface_ratio(mesh, shell, scene.shell.anchor, scene.shell.follow, scene.shell.shape)
 
 
@@ -301,7 +302,7 @@ def carry_glasses(scene: Scene, edited: FaceParameters, before: Array) -> Layer:
     after = after - np.array([window[1].start, window[0].start, 0], np.float32)
     height, width = before[window].shape
     raster = rasterise(after, sheet.faces, height, width)
-    ratio = _shading_ratio(n0, scene.parameters.light, n1, edited.light)
+    ratio = bounded(shading(n1, edited.light) / shading(n0, scene.parameters.light))
     values = np.concatenate([points, _facing(points, n0)[:, None], ratio, way[:, None]], -1)
     attributes = interpolate(raster, sheet.faces, values.astype(np.float32))
     where, facing, ratio = attributes[..., :3], attributes[..., 3], attributes[..., 4:7]

@@ -7,6 +7,8 @@ highlights. Marks belong to the old light. As far as the new light differs, they
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from instaface.face.light import shade
 from instaface.render.maps import sample_texture
 from instaface.render.occlusion import unshadowed
 from instaface.render.rasterise import interpolate, rasterise
+from instaface.track import TrackedFace
 
 Array = NDArray[np.float32]
 
@@ -112,6 +115,31 @@ def surface_ratio(mesh: Array, shell: Array, anchor: NDArray[np.int64], follow: 
     return bounded(np.concatenate([mesh, np.exp(front), np.exp(back)]))
 
 
+FRAMED = {"teeth": "lips", "gums": "lips", "tongue": "lips", "mouth": "lips", "eyes": "eyelids"}  # and by what
+AROUND = 40  # vertices of what is around that a framed part takes its light from
+
+
+def framed(model: MorphableModel, ratio: Array) -> Array:
+    """(V, 3) ratios in which teeth and eyes take the light of lips and lids around them.
+
+    By their own normals each tooth would be lit for itself, though the model's teeth are not the person's.
+    """
+    out = ratio.copy()
+    for inner, outer in _frames(model):
+        out[inner] = np.exp(np.log(ratio[outer]).mean(1))
+    return out
+
+
+@functools.lru_cache(maxsize=2)
+def _frames(model: MorphableModel) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """(n,) vertices of each framed part, and (n, AROUND) the nearest ones of what is around it."""
+    from scipy.spatial import cKDTree
+
+    points, regions = model.vertices(model.neutral())[0].numpy(), model.regions
+    pairs = [(regions[a].numpy(), regions[b].numpy()) for a, b in FRAMED.items() if a in regions and b in regions]
+    return [(a, b[cKDTree(points[b]).query(points[a], AROUND)[1]]) for a, b in pairs if len(b) >= AROUND]
+
+
 def continued(ratio: Array, known: Array) -> Array:
     """(H, W, 3) ratios, continued from where they are known (H, W) over neck and clothes: even, and somewhat weaker."""
     sigma = SPREAD * max(known.shape)
@@ -193,6 +221,15 @@ def find_marks(
     whole = cv2.resize(mark, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
     marks[window] = whole * bare[window][..., None]
     return marks
+
+
+def marks_of(face: TrackedFace, model: MorphableModel) -> Array:
+    """:func:`find_marks` over the frame of a tracked face: (H, W, 3) float32."""
+    with torch.no_grad():
+        posed = model.mesh(face.parameters)
+    mesh = torch.cat([posed.vertices[0], posed.normals()[0]], 1).numpy()
+    bare = (face.matte.person - face.matte.hair - face.matte.clothes).clip(0, 1)
+    return find_marks(model, face.parameters, face.frame_camera, mesh, face.frame_pixels.astype(np.float32), bare)
 
 
 BLACK = 0.004  # linear: below this the logarithm says nothing
