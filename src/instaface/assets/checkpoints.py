@@ -145,10 +145,14 @@ def read_legacy(file: IO[bytes], source: str) -> Any:
         raise InstaFaceError(f"{source}: not a torch checkpoint")
     raw: dict[str, bytes] = {}
     widths = _widths(records)
+    start = file.tell()
+    left = file.seek(0, io.SEEK_END) - start
+    file.seek(start)
     for key in map(str, keys):
-        count = int.from_bytes(file.read(8), "little", signed=True)
-        raw[key] = file.read(max(count, 0) * widths.get(key, 1))
-        if count < 0 or len(raw[key]) != count * widths.get(key, 1):
+        size = int.from_bytes(file.read(8), "little", signed=True) * widths.get(key, 1)
+        left -= 8 + size
+        raw[key] = file.read(size) if size >= 0 and left >= 0 else b""
+        if size < 0 or left < 0:
             raise InstaFaceError(f"{source}: truncated: storage {key} ends early; download it again")
 
     def storage(record: Record) -> NDArray[Any]:

@@ -6,7 +6,9 @@ strictly; where a file differs in something that is not known for sure, it is ta
 
 from __future__ import annotations
 
+import hashlib
 import io
+import math
 import pickletools
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -24,8 +26,21 @@ from instaface.errors import InstaFaceError
 N_VERTICES, N_FACES, N_UV, N_JOINTS = 5023, 9976, 5118, 5
 N_TEXTURE = 50  # components that DECA uses of the 199 or 200 in a texture file
 TEXTURE_SIZE = 256  # DECA takes every second pixel of the 512 x 512 in a texture file
-_MAX_BYTES = 2**31  # of one array that is read as a whole
+_MAX_BYTES = 2**26  # of one array that is read as a whole; a texture's mean has 6 MB
+_MAX_BASIS_BYTES = 2**31  # of a texture's components, where the order of their values allows no reading row by row
+_MAX_TEXTURE = 512  # components
 _PARENTS = (-1, 0, 1, 1, 1)
+RELEASES = {
+    "efcd14cc4a69f3a3d9af8ded80146b5b6b50df3bd74cf69108213b144eba725b": "FLAME 2020, generic_model.pkl",
+    "8fb1af0db1abb51053ead8fd1f2624a63d01c9602f4a4fb4ea23bd2c82017fa0": "FLAME 2023, flame2023.pkl",
+    "e75a0990728ba038c7da2a420ae4396f7ddd7781366c13026066c5b24f127623": "FLAME 2023 Open, flame2023_Open.pkl",
+    "e714ed293054cba5eea9c96bd3b6b57880074cd84b3fd00d606cbaf0bee7c5c2": "DECA, deca_model.tar",
+    "8095348eeafce5a02f6bd8765146307f9567a3f03b316d788a2e47336d667954": "DECA, landmark_embedding.npy",
+    "dd5bfbce75adb99b1963f43bca7ec3557bd4a7321f8fc515f4100599e80d99f2": "DECA, head_template.obj",
+    "8863363013fc6fe3752d4318ea02a1784970200616a54b785920cdd0568816fc": "FLAME, mediapipe_landmark_embedding.npz",
+    "ccefbe1ac0774ff78c68caf2c627b4abc067a6555ebeb0be5d5b0812366ab492": "FLAME, FLAME_masks.pkl",
+}
+"""SHA-256 of files as published, each as two or more public projects pin it; none of the files was opened here."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -66,6 +81,15 @@ class Kind:
     convert: Callable[[Source], Converted]
 
 
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 class Source:
     """A file, its form told by its first bytes, its content read when asked for and nothing in it executed."""
 
@@ -81,12 +105,14 @@ class Source:
 
     @cached_property
     def form(self) -> str:
-        """torch, torch-legacy, npz, npy, pickle, obj or unknown."""
+        """torch, torch-legacy, npz, npy, pickle, obj, archive or unknown."""
         if self._head.startswith(b"PK\x03\x04"):
             names = self.members
             if any(name.endswith("data.pkl") for name in names):
                 return "torch"
-            return "npz" if names and all(name.endswith(".npy") for name in names) else "unknown"
+            return "npz" if names and all(name.endswith(".npy") for name in names) else "archive"
+        if self._head.startswith(b"\x1f\x8b") or self._head[257:262] == b"ustar":
+            return "archive"
         if self._head.startswith(b"\x93NUMPY"):
             return "npy"
         if checkpoints.is_legacy(self.path):
@@ -104,6 +130,16 @@ class Source:
                 return archive.namelist()
         except (zipfile.BadZipFile, OSError) as error:
             raise InstaFaceError(f"{self.name}: truncated or damaged archive ({error}); download it again") from error
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of the file."""
+        return checksum(self.path)
+
+    @property
+    def release(self) -> str:
+        """Which published file it is, empty where its checksum is none of :data:`RELEASES`."""
+        return RELEASES.get(self.sha256, "")
 
     @cached_property
     def keys(self) -> frozenset[str]:
@@ -126,13 +162,13 @@ class Source:
                 return self._npy(file)
             return pickles.load(file, pickles.FLAME, self.name)
 
-    def array(self, key: str) -> NDArray[Any]:
-        """One array of an npz or of a dict."""
+    def array(self, key: str, most: int = _MAX_BYTES) -> NDArray[Any]:
+        """One array of an npz or of a dict; of an npz at most ``most`` bytes."""
         if self.form != "npz":
             return np.asarray(self.content[key])
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(key + ".npy") as file:
-                return np.asarray(self._npy(file))
+                return np.asarray(self._npy(file, most))
         except (zipfile.BadZipFile, OSError, EOFError) as error:
             raise InstaFaceError(f"{self.name}: truncated: {key} ends early ({error}); download it again") from error
 
@@ -141,8 +177,8 @@ class Source:
         with zipfile.ZipFile(self.path) as archive, archive.open(key + ".npy") as file:
             shape, fortran, dtype = self._header(file)
         if fortran or dtype.hasobject:
-            whole = self.array(key)
-            return whole.shape, iter(whole)
+            whole = self.array(key, _MAX_BASIS_BYTES)
+            return whole.shape, iter(np.atleast_1d(whole))
         return shape, self._read_rows(key, shape[1:], dtype)
 
     def _read_rows(self, key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
@@ -159,21 +195,26 @@ class Source:
         try:
             version = np.lib.format.read_magic(file)
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-            return read(file)
+            shape, fortran, dtype = read(file)
+            if min((0, *shape)) < 0:
+                raise ValueError(f"shape {shape}")
+            return shape, fortran, dtype
         except (ValueError, KeyError, EOFError) as error:
             raise InstaFaceError(f"{self.name}: damaged NumPy header ({error}); download it again") from error
 
-    def _npy(self, file: IO[bytes]) -> Any:
+    def _npy(self, file: IO[bytes], most: int = _MAX_BYTES) -> Any:
         shape, fortran, dtype = self._header(file)
+        size = math.prod(shape) * dtype.itemsize
+        data = b"" if size > most else file.read(most + 1 if dtype.hasobject else size)
+        if max(size, len(data)) > most:
+            raise InstaFaceError(
+                f"{self.name}: refused: an array of more than {most / 1e6:.0f} MB, no file known has it"
+            )
         if dtype.hasobject:
-            value = pickles.load(io.BytesIO(file.read()), checkpoints.TORCH, self.name)
+            value = pickles.load(io.BytesIO(data), checkpoints.TORCH, self.name)
             return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
-        count = int(np.prod(shape, dtype=np.int64))
-        if count * dtype.itemsize > _MAX_BYTES:
-            raise InstaFaceError(f"{self.name}: refused: an array of {count * dtype.itemsize / 1e9:.1f} GB")
-        data = file.read(count * dtype.itemsize)
-        if len(data) != count * dtype.itemsize:
-            raise InstaFaceError(f"{self.name}: truncated: {len(data)} bytes of {count * dtype.itemsize}")
+        if len(data) != size:
+            raise InstaFaceError(f"{self.name}: truncated: {len(data)} bytes of {size}; download it again")
         return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
@@ -203,6 +244,8 @@ def recognise(path: Path) -> tuple[Kind, Source]:
     for kind in KINDS:
         if kind.matches(source):
             return kind, source
+    if source.form == "archive":
+        raise UnknownFile(f"{path.name}: an archive of files; unpack it and add its folder")
     entries = ", ".join(sorted(source.keys)[:8]) or "no named entries"
     wanted = "; ".join(f"{kind.name}: {kind.expected}" for kind in KINDS)
     raise UnknownFile(f"{path.name}: not a file InstaFace knows (form {source.form}, {entries}); expected {wanted}")
@@ -291,26 +334,33 @@ def _flame(source: Source) -> Converted:
         error = float(np.abs(_floats(source, "J", (j, 3)) - rest).max())
         if error > 1e-3:
             notes.append(f"rest joints differ by {error:.2g} m from the regressed ones, which are used")
-    used = {*_FLAME_KEYS, "J", "bs_style", "bs_type"}
+    layout = source.content.get(_LAYOUT, {})  # only in FLAME 2023 Open
+    if isinstance(layout, dict) and layout.get("n_expr", 100) != 100:
+        raise InstaFaceError(f"{source.name}: {layout['n_expr']} expression components, expected 100 behind identity")
+    if _LAYOUT in source.keys or "2023" in source.release:
+        notes.append("a FLAME of 2023: DECA estimates coefficients of FLAME 2020, whose shapes differ")
+    used = {*_FLAME_KEYS, "J", "bs_style", "bs_type", _LAYOUT}
     return Converted(arrays, facts, notes + _unused(source, used))
 
 
+_LAYOUT = "supr_expression_metadata"
 _FLAME_KEYS = {"v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table"}
 
 
 def _flame_landmarks(source: Source) -> Converted:
     """68 landmarks as triangles and barycentric coordinates."""
     arrays: Arrays = {}
-    for name, faces, bary in (
-        ("static", (51,), (51, 3)),
-        ("dynamic", (79, 17), (79, 17, 3)),
-        ("full", (1, 68), (1, 68, 3)),
-    ):
-        arrays[f"{name}_faces"] = _indices(source, f"{name}_lmk_faces_idx", faces, N_FACES)
-        arrays[f"{name}_bary"] = _floats(source, f"{name}_lmk_bary_coords", bary)
+    for name, shape in (("static", (51,)), ("dynamic", (79, 17)), ("full", (1, None))):
+        arrays[f"{name}_faces"] = _indices(source, f"{name}_lmk_faces_idx", shape, N_FACES)
+        arrays[f"{name}_bary"] = _floats(source, f"{name}_lmk_bary_coords", (*shape, 3))
         if abs(arrays[f"{name}_bary"].sum(-1) - 1).max() > 1e-2:
             raise InstaFaceError(f"{source.name}: {name}_lmk_bary_coords do not add up to 1; download it again")
-    return Converted(arrays, {}, _unused(source, _LANDMARK_KEYS))
+    faces, bary = arrays["full_faces"], arrays["full_bary"]
+    if not 68 <= faces.shape[1] == bary.shape[1]:
+        raise InstaFaceError(f"{source.name}: full_lmk entries hold {faces.shape[1]} landmarks, expected 68")
+    arrays["full_faces"], arrays["full_bary"] = faces[:, :68].copy(), bary[:, :68].copy()
+    notes = [] if faces.shape[1] == 68 else [f"{faces.shape[1]} fixed landmarks, of which the first 68 are used"]
+    return Converted(arrays, {}, notes + _unused(source, _LANDMARK_KEYS))
 
 
 _LANDMARK_KEYS = {f"{n}_lmk_{k}" for n in ("static", "dynamic", "full") for k in ("faces_idx", "bary_coords")}
@@ -337,17 +387,19 @@ def _texture(source: Source, mean_key: str, basis_key: str, scale: float, space:
     """First 50 components as DECA samples them: (50, 3, 256, 256), RGB, 0..1, row 0 at v = 1."""
     side = 2 * TEXTURE_SIZE
     mean = source.array(mean_key)
-    if mean.size != side * side * 3:
-        raise InstaFaceError(f"{source.name}: {mean_key} has {mean.size} values, expected {side}x{side}x3")
+    if mean.size != side * side * 3 or mean.dtype.kind not in "fiu":
+        raise InstaFaceError(f"{source.name}: {mean_key} is {mean.dtype} {mean.shape}, expected {side}x{side}x3")
     shape, rows = source.rows(basis_key)
-    n = shape[-1]
-    if len(shape) < 2 or int(np.prod(shape)) != side * side * 3 * n or n < N_TEXTURE or shape[0] % side:
+    n = shape[-1] if len(shape) > 1 else 0
+    if math.prod(shape) != side * side * 3 * n or not N_TEXTURE <= n <= _MAX_TEXTURE or shape[0] % side:
         raise InstaFaceError(
             f"{source.name}: {basis_key} is {shape}, expected {side}x{side}x3 by 199 or 200 components"
         )
     kept = np.empty((TEXTURE_SIZE, TEXTURE_SIZE, 3, N_TEXTURE), np.float32)
     for index in range(side):  # a row of pixels is one row of the file, or 1536 where each row is one value
         row = np.stack([next(rows) for _ in range(shape[0] // side)]).reshape(side, 3, n)
+        if row.dtype.kind not in "fiu":
+            raise InstaFaceError(f"{source.name}: {basis_key} holds {row.dtype}, expected numbers")
         if index % 2 == 0:
             kept[index // 2] = row[::2, :, :N_TEXTURE]
     mean = mean.reshape(side, side, 3)[::2, ::2].astype(np.float32)
@@ -374,6 +426,11 @@ def _flame_texture(source: Source) -> Converted:
 
 
 def _bfm_texture(source: Source) -> Converted:
+    if "specMU" in source.keys:
+        raise InstaFaceError(
+            f"{source.name}: AlbedoMM's albedo for FLAME, another space than the one that DECA estimates; "
+            "add FLAME_albedo_from_BFM.npz as BFM_to_FLAME makes it, or FLAME_texture.npz"
+        )
     out = _texture(source, "MU", "PC", 1.0, "bfm")
     out.notes += _unused(source, {"MU", "PC"})
     return out

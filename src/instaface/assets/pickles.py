@@ -1,9 +1,13 @@
 """Pickles read as data: nothing that a file names is ever imported or called.
 
-A pickle is a program: it names functions and has them called. Here :class:`pickle.Unpickler` is given, for each
-name, an inert class that only notes down what it was to be called with (a :class:`Record`). Names outside of a short
-list are refused before that. Afterwards :func:`interpret` turns the records of the list's names (NumPy arrays, SciPy
-sparse matrices, chumpy arrays, torch tensors) into NumPy arrays with a few lines of our own each.
+A pickle is a program: it names functions and has them called. Here the unpickler is given, for each name, an inert
+class that only notes down what it was to be called with (a :class:`Record`). Names outside of a short list are refused
+before that. Afterwards :func:`interpret` turns the records of the list's names (NumPy arrays, SciPy sparse matrices,
+chumpy arrays, torch tensors) into NumPy arrays with a few lines of our own each.
+
+The unpickler is Python's own one written in Python: the one in C keeps its memo in an array as long as the largest
+index that a file claims, and hashes whatever a file uses as a key, so that a file of a hundred bytes can fill the
+memory or run for years.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Callable, Mapping
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +36,7 @@ _BROKEN = (
     RecursionError,
 )
 _NUMERIC = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
-_MAX_DENSE = 50_000_000  # elements of a sparse matrix written out
+_MAX_DENSE = 2_000_000  # elements of a sparse matrix written out; FLAME's has 5 x 5023
 
 
 class Record:
@@ -68,8 +72,24 @@ class Persistent(Record):
 Interpreter = Callable[[Record, Callable[[Any], Any]], Any]
 
 
-class _Unpickler(pickle.Unpickler):
+def _key(value: Any) -> Any:
+    """A dict's key or a set's member: a plain value, a record, or a tuple of such.
+
+    Tuples of tuples are refused: the hash of one whose parts are shared takes exponential time.
+    """
+    for part in value if isinstance(value, tuple) else (value,):
+        if not (part is None or isinstance(part, str | bytes | int | float | np.generic | Record | type)):
+            raise ValueError(f"a {type(part).__name__} as a key")
+    return value
+
+
+_InPython: Any = pickle._Unpickler  # type: ignore[attr-defined]
+
+
+class _Unpickler(_InPython):
     """Makes records of the names in ``known``, refuses any other."""
+
+    dispatch: ClassVar[dict[int, Any]] = dict(_InPython.dispatch)
 
     def __init__(self, file: IO[bytes], known: Mapping[str, Interpreter], source: str) -> None:
         super().__init__(file, encoding="latin1")
@@ -87,6 +107,41 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         return Persistent(*pid) if isinstance(pid, tuple) else Persistent(pid)
+
+    def _load_dict(self) -> None:
+        items = self.pop_mark()
+        self.append({_key(items[i]): items[i + 1] for i in range(0, len(items), 2)})
+
+    def _load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self.stack[-1][_key(key)] = value
+
+    def _load_setitems(self) -> None:
+        items = self.pop_mark()
+        for i in range(0, len(items), 2):
+            self.stack[-1][_key(items[i])] = items[i + 1]
+
+    def _load_frozenset(self) -> None:
+        items = self.pop_mark()
+        self.append(frozenset(_key(item) for item in items))
+
+    def _load_additems(self) -> None:
+        items = self.pop_mark()
+        self.stack[-1].update(_key(item) for item in items)
+
+    def _load_bytearray(self) -> None:
+        claimed = int.from_bytes(self.read(8), "little")
+        data = self.read(claimed)
+        if len(data) != claimed:
+            raise EOFError(f"{len(data)} bytes of {claimed}")
+        self.append(bytearray(data))
+
+    dispatch[pickle.DICT[0]] = _load_dict
+    dispatch[pickle.SETITEM[0]] = _load_setitem
+    dispatch[pickle.SETITEMS[0]] = _load_setitems
+    dispatch[pickle.FROZENSET[0]] = _load_frozenset
+    dispatch[pickle.ADDITEMS[0]] = _load_additems
+    dispatch[pickle.BYTEARRAY8[0]] = _load_bytearray
 
 
 def load_records(file: IO[bytes], known: Mapping[str, Interpreter], source: str) -> Any:
@@ -133,9 +188,11 @@ def interpret(value: Any, known: Mapping[str, Interpreter], source: str) -> Any:
         if isinstance(item, Record):
             return known[item.name](item, walk)
         if isinstance(item, dict):
-            return {walk(k): walk(v) for k, v in item.items()}
-        if isinstance(item, list | tuple | set | frozenset):
+            return {_key(walk(k)): walk(v) for k, v in item.items()}
+        if isinstance(item, list | tuple):
             return type(item)(walk(v) for v in item)
+        if isinstance(item, set | frozenset):
+            return type(item)(_key(walk(v)) for v in item)
         raise ValueError(f"a bare {getattr(item, 'name', type(item).__name__)!r} where a value should be")
 
     try:
@@ -206,13 +263,13 @@ def _encode(record: Record, walk: Callable[[Any], Any]) -> bytes:
 
 
 def _set(record: Record, walk: Callable[[Any], Any]) -> set[Any]:
-    return set(walk(record.args[0])) if record.args else set()
+    return {_key(item) for item in walk(record.args[0])} if record.args else set()
 
 
 def _ordered(record: Record, walk: Callable[[Any], Any]) -> dict[Any, Any]:
     pairs = record.args[0] if record.args else []
     walk(record.state)  # state dicts carry a harmless `_metadata`
-    return {walk(k): walk(v) for k, v in [*pairs, *record.items]}
+    return {_key(walk(k)): walk(v) for k, v in [*pairs, *record.items]}
 
 
 def _reconstructor(record: Record, walk: Callable[[Any], Any]) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.assets.kinds import KINDS, recognise
+from instaface.assets.kinds import KINDS, checksum, recognise
 from instaface.errors import InstaFaceError
 
 _REGISTRY = "registry.json"
@@ -33,7 +33,7 @@ class Entry:
         file: name of the converted file in the folder.
         sha256: checksum of the converted file.
         added: when, UTC, ISO 8601.
-        facts: short texts about the content.
+        facts: short texts about the content; ``release`` where the checksum is a published one.
         notes: what was not as expected.
     """
 
@@ -65,6 +65,8 @@ def folder() -> Path:
 def add(path: Path) -> Entry:
     """Recognises, checks and converts one file; an earlier one of its kind is replaced.
 
+    The earlier one stays until the new one is complete: a run that is stopped changes nothing.
+
     Raises:
         InstaFaceError: no file InstaFace knows, damaged, or one that would run code.
     """
@@ -72,23 +74,28 @@ def add(path: Path) -> Entry:
 
     kind, source = recognise(path)
     converted = kind.convert(source)
-    data = save(
-        {k: np.ascontiguousarray(v) for k, v in converted.arrays.items()}, {"kind": kind.name, **converted.facts}
-    )
+    facts = dict(converted.facts)
+    if source.release:
+        facts["release"] = source.release
+    data = save({k: np.ascontiguousarray(v) for k, v in converted.arrays.items()}, {"kind": kind.name, **facts})
+    sha256 = hashlib.sha256(data).hexdigest()
     entry = Entry(
         kind=kind.name,
         title=kind.title,
         licence=kind.licence,
         source=path.name,
-        source_sha256=checksum(path),
-        file=f"{kind.name}.safetensors",
-        sha256=hashlib.sha256(data).hexdigest(),
+        source_sha256=source.sha256,
+        file=f"{kind.name}-{sha256[:12]}.safetensors",
+        sha256=sha256,
         added=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        facts=converted.facts,
+        facts=facts,
         notes=converted.notes,
     )
+    earlier = _find(kind.name)
     _write(folder() / entry.file, data)
     _save([*(e for e in entries() if e.kind != kind.name), entry])
+    if earlier is not None and earlier.file != entry.file:
+        (folder() / earlier.file).unlink(missing_ok=True)
     return entry
 
 
@@ -118,8 +125,8 @@ def remove(kind: str) -> Entry:
     if entry is None:
         there = ", ".join(e.kind for e in entries()) or "nothing"
         raise InstaFaceError(f"no {kind!r} was added; there is: {there}")
-    (folder() / entry.file).unlink(missing_ok=True)
     _save([e for e in entries() if e.kind != kind])
+    (folder() / entry.file).unlink(missing_ok=True)
     return entry
 
 
@@ -149,24 +156,18 @@ def load(kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         raise InstaFaceError(f"{folder() / entry.file}: cannot be read ({error}); add {entry.source} again") from error
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _find(kind: str) -> Entry | None:
     return next((entry for entry in entries() if entry.kind == kind), None)
 
 
 def _problem(entry: Entry) -> str | None:
-    path = folder() / entry.file
-    if not path.exists():
+    try:
+        found = checksum(folder() / entry.file)
+    except FileNotFoundError:
         return "the converted file is gone; add it again"
-    return None if checksum(path) == entry.sha256 else "the converted file was changed; add it again"
+    except OSError as error:
+        return f"the converted file cannot be read ({error.strerror}); add it again"
+    return None if found == entry.sha256 else "the converted file was changed; add it again"
 
 
 def _save(items: list[Entry]) -> None:
@@ -182,7 +183,9 @@ def _write(path: Path, data: bytes) -> None:
             temporary = Path(file.name)
             file.write(data)
         temporary.replace(path)
+        temporary = None
     except OSError as error:
+        raise InstaFaceError(f"{path.parent}: cannot be written ({error.strerror}); set INSTAFACE_HOME") from error
+    finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise InstaFaceError(f"{path.parent}: cannot be written ({error.strerror}); set INSTAFACE_HOME") from error

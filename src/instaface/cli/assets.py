@@ -35,17 +35,16 @@ def add(
     """
     from instaface import assets
 
+    known, failed = _recognised(files)
     added = 0
-    failed: list[InstaFaceError] = []
-    for path, in_folder in _files(files):
+    for paths in known.values():
         try:
-            with console.working(f"Reading {path.name}"):
-                entry = assets.add(path)
+            if len(paths) > 1:
+                raise InstaFaceError(_several(paths))
+            with console.working(f"Reading {paths[0].name}"):
+                entry = assets.add(paths[0])
         except InstaFaceError as error:
-            if in_folder and isinstance(error, assets.UnknownFile):
-                console.err.print(f"{path.name}: left out, no file that InstaFace knows", markup=False)
-            else:
-                failed.append(error)
+            failed.append(error)
             continue
         added += 1
         _show(entry)
@@ -92,6 +91,35 @@ def remove(
         console.out.print(f"{assets.remove(kind).kind}: removed", markup=False)
 
 
+def _recognised(given: list[Path]) -> tuple[dict[str, list[Path]], list[InstaFaceError]]:
+    """Files by kind, and what is wrong with the others; a folder may hold files that are none of ours."""
+    from instaface import assets
+
+    known: dict[str, list[Path]] = {}
+    failed: list[InstaFaceError] = []
+    for path, in_folder in _files(given):
+        try:
+            with console.working(f"Looking at {path.name}"):
+                same = known.setdefault(assets.recognise(path)[0].name, [])
+        except InstaFaceError as error:
+            if in_folder and isinstance(error, assets.UnknownFile):
+                console.err.print(f"{path.name}: left out, no file that InstaFace knows", markup=False)
+            else:
+                failed.append(error)
+            continue
+        if path.resolve() not in [other.resolve() for other in same]:
+            same.append(path)
+    return known, failed
+
+
+def _several(paths: list[Path]) -> str:
+    """FLAME's folder holds three models of one structure, of which only one is DECA's."""
+    names = ", ".join(path.name for path in paths[:-1])
+    generic = next((path for path in paths if path.name == "generic_model.pkl"), None)
+    hint = f": {generic} for DECA" if generic else ""
+    return f"{names} and {paths[-1].name} are of one kind, and one of them can be there; add it alone{hint}"
+
+
 def _files(given: list[Path]) -> Iterator[tuple[Path, bool]]:
     """Files, and whether each came out of a folder."""
     for path in given:
@@ -104,6 +132,8 @@ def _files(given: list[Path]) -> Iterator[tuple[Path, bool]]:
 def _show(entry: Entry) -> None:
     console.out.print(f"{entry.kind}: {entry.title}", markup=False)
     console.out.print(f"  from     {entry.source}, SHA-256 {entry.source_sha256}", markup=False)
+    if "release" in entry.facts:
+        console.out.print(f"  release  {entry.facts['release']}, as published", markup=False)
     console.out.print(f"  licence  {entry.licence}", markup=False)
     for note in entry.notes:
         console.out.print(f"  note     {note}", markup=False)
