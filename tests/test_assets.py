@@ -13,7 +13,7 @@ import torch
 
 import flame_files as files
 from instaface import assets
-from instaface.assets import checkpoints, pickles
+from instaface.assets import checkpoints, kinds, pickles
 from instaface.assets.kinds import KINDS, detail_layout, recognise, resnet50_layout
 from instaface.errors import InstaFaceError
 
@@ -197,6 +197,54 @@ def test_registry_lists_verifies_and_removes(tmp_path, home):
         assets.load("flame")
 
 
+def test_a_stopped_add_changes_nothing(tmp_path, home, monkeypatch):
+    path = files.write_mediapipe(tmp_path / "m.npz")
+    before = assets.add(path)
+    np.savez(path, **{**np.load(path), "extra": np.zeros(1)})
+    replace = Path.replace
+    for stopped in ("flame-mediapipe", "registry.json"):  # while the content, then the list is put in its place
+
+        def stop(self, target, stopped=stopped):
+            if Path(target).name.startswith(stopped):
+                raise KeyboardInterrupt
+            return replace(self, target)
+
+        monkeypatch.setattr(Path, "replace", stop)
+        path.write_bytes(path.read_bytes())
+        values = dict(np.load(path)) | {"lmk_b_coords": np.roll(np.load(path)["lmk_b_coords"], 1, 0)}
+        np.savez(path, **values)
+        with pytest.raises(KeyboardInterrupt):
+            assets.add(path)
+        assert assets.verify() == [(before, None)]
+        assert not [f for f in (home / "assets").iterdir() if f.suffix not in (".json", ".safetensors")]
+    monkeypatch.setattr(Path, "replace", replace)
+    after = assets.add(path)
+    assert after.file != before.file and assets.verify() == [(after, None)]
+    assert not (home / "assets" / before.file).exists()
+
+
+def test_a_damaged_registry_and_lost_files_are_told(tmp_path, home):
+    entry = assets.add(files.write_mediapipe(tmp_path / "m.npz"))
+    (home / "assets" / entry.file).write_bytes(b"not safetensors")
+    with pytest.raises(InstaFaceError, match=r"cannot be read .*; add m.npz again"):
+        assets.load("flame-mediapipe")
+    (home / "assets" / entry.file).unlink()
+    assert "gone" in assets.verify()[0][1]
+    for content in ("{", "[1]", "{}x", '[{"kind": "flame"}]'):
+        (home / "assets" / "registry.json").write_text(content)
+        with pytest.raises(InstaFaceError, match="delete it and add the files again"):
+            assets.entries()
+
+
+def test_published_releases_are_known_by_their_checksum(tmp_path, monkeypatch):
+    path = files.write_flame(tmp_path / "any name")
+    monkeypatch.setitem(kinds.RELEASES, kinds.checksum(path), "FLAME 2023, flame2023.pkl")
+    entry = assets.add(path)
+    assert entry.facts["release"] == "FLAME 2023, flame2023.pkl"
+    assert any("DECA estimates coefficients of FLAME 2020" in note for note in entry.notes)
+    assert all(len(digest) == 64 for digest in kinds.RELEASES)
+
+
 # --- hostile files ---
 
 
@@ -319,6 +367,16 @@ HANDMADE = {
     "huge claimed length": b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.",
     "memo out of nowhere": b"\x80\x02h\x07.",
     "protocol of the future": b"\x80\x63}.",
+    "a memo of gigabytes": b"\x80\x02}r\xff\xff\xff\x0f.",
+    "a hash that takes years": b"\x80\x02}K\x01" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(1, 60)) + b"K\x02s.",
+    "the same in a set": b"\x80\x04\x8f(K\x01" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(1, 60)) + b"\x90.",
+    "the same behind Python 2's set": b"\x80\x02c__builtin__\nset\n(K\x01"
+    + b"".join(b"q%ch%c\x86" % (i, i) for i in range(1, 60))
+    + b"l\x85R.",
+    "a bytearray of gigabytes": b"\x80\x05}\x94(K\x01K\x02K\x03\x96\x00\x00\x00\x00\x40\x00\x00\x00abc.",
+    "deeply nested": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
+    "a sparse matrix of gigabytes": b"\x80\x02cscipy.sparse.csc\ncsc_matrix\n)\x81}(U\x06_shape"
+    b"J\xff\xff\xff\x0fJ\xff\xff\xff\x0f\x86U\x04dataK\x00U\x07indicesK\x00U\x06indptrK\x00ub.",
 }
 
 
@@ -331,6 +389,45 @@ def test_handmade_pickles_do_nothing(tmp_path, name):
     with pytest.raises(InstaFaceError):
         assets.add(path)
     assert not marker.exists() and dict(vars(pickles.Record)) == before
+
+
+def _npz(path, **members):
+    """Members as (dtype, shape, bytes of zeros behind the header)."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, (dtype, shape, size) in members.items():
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, {"descr": dtype, "fortran_order": False, "shape": shape})
+            archive.writestr(f"{name}.npy", header.getvalue() + bytes(size))
+    return path
+
+
+TEXTURE = ("<f4", (512, 512, 3), 512 * 512 * 12)
+CLAIMS = {
+    "values": ({"mean": ("<f8", (2**27,), 0), "tex_dir": TEXTURE}, "refused: an array of over"),
+    "more than any machine": ({"mean": ("<f8", (2**40, 2**40), 0), "tex_dir": TEXTURE}, "refused: an array of over"),
+    "an object": ({"mean": ("|O", (), 80_000_000), "tex_dir": TEXTURE}, "refused: an array of over"),
+    "less than nothing": ({"mean": ("<f8", (-4,), 0), "tex_dir": TEXTURE}, "damaged NumPy header"),
+    "components": ({"mean": TEXTURE, "tex_dir": ("<f8", (512, 512, 3, 2**40), 0)}, "199 or 200 components"),
+    "no components": ({"mean": TEXTURE, "tex_dir": ("<f8", (), 8)}, "199 or 200 components"),
+    "texts": ({"mean": ("|S4", (512, 512, 3), 512 * 512 * 12), "tex_dir": TEXTURE}, "expected 512x512x3"),
+}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_claims_of_much_memory_are_refused(tmp_path, name):
+    members, message = CLAIMS[name]
+    with pytest.raises(InstaFaceError, match=message):
+        assets.add(_npz(tmp_path / "FLAME_texture.npz", **members))
+
+
+@pytest.mark.parametrize("count", [2**62, 2**40, -5])
+def test_a_checkpoint_that_claims_a_huge_storage(tmp_path, count):
+    path = tmp_path / "deca_model.tar"
+    tensor = b"\x80\x02(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04NtQ."
+    head = b"".join(pickle.dumps(v, 2) for v in (checkpoints._LEGACY_MAGIC, 1001, {}))
+    path.write_bytes(head + tensor + pickle.dumps(["0"], 2) + count.to_bytes(8, "little", signed=True))
+    with pytest.raises(InstaFaceError, match="truncated: storage 0"):
+        assets.add(path)
 
 
 # --- damaged and wrong files ---
@@ -364,6 +461,8 @@ def test_truncated_files_say_so(tmp_path):
         (pickle.dumps({"a": 1}), "not a file InstaFace knows.*expected flame"),
         (pickle.dumps([1, 2]), "not a file InstaFace knows"),
         (pickle.dumps({"v_template": np.zeros((6890, 3)), "shapedirs": np.zeros((6890, 3, 10))}), "SMPL"),
+        (b"\x1f\x8b\x08" + bytes(300), "an archive of files; unpack it"),
+        (bytes(257) + b"ustar" + bytes(300), "an archive of files; unpack it"),
         (b"v 0 0 0\nvt 0 0\nf 1/1 1/1 1/1\n", "expected 5023, 5118, 9976"),
     ],
 )
@@ -396,6 +495,44 @@ def test_unverified_differences_are_taken_and_told(tmp_path):
     model = files.flame() | {"surprise": np.zeros(3), "J": files.flame()["J"] + 0.5}
     notes = assets.add(files.write_flame(tmp_path / "m.pkl", model)).notes
     assert any("surprise" in note for note in notes) and any("rest joints differ" in note for note in notes)
+
+
+def test_flame_2023_open_says_how_its_components_are_ordered(tmp_path):
+    layout = {"expr_source": "FLAME", "expr_components": "last_100", "n_expr": 100}
+    model = files.flame() | {"supr_expression_metadata": layout}
+    (note,) = assets.add(files.write_flame(tmp_path / "flame2023_Open.pkl", model)).notes
+    assert "a FLAME of 2023" in note
+    layout["n_expr"] = 50
+    with pytest.raises(InstaFaceError, match="50 expression components, expected 100"):
+        assets.add(files.write_flame(tmp_path / "other.pkl", model))
+
+
+def test_landmarks_with_two_more_for_the_eyes(tmp_path):
+    embedding = files.landmarks()
+    for key in ("full_lmk_faces_idx", "full_lmk_bary_coords"):
+        embedding[key] = np.concatenate([embedding[key], embedding[key][:, :2]], 1)
+    (note,) = assets.add(files.write_landmarks(tmp_path / "with_eyes.npy", embedding)).notes
+    assert "70 fixed landmarks, of which the first 68" in note
+    np.testing.assert_array_equal(
+        assets.load("flame-landmarks")[0]["full_faces"], files.landmarks()["full_lmk_faces_idx"]
+    )
+    embedding["full_lmk_bary_coords"] = embedding["full_lmk_bary_coords"][:, :60]
+    with pytest.raises(InstaFaceError, match="expected 68"):
+        assets.add(files.write_landmarks(tmp_path / "short.npy", embedding))
+
+
+def test_another_albedo_model_under_basels_name_is_told(tmp_path):
+    small = np.zeros(3)
+    np.savez(tmp_path / "FLAME_albedo_from_BFM.npz", MU=small, PC=small, specMU=small, specPC=small, vt=small, ft=small)
+    with pytest.raises(InstaFaceError, match=r"AlbedoMM's albedo .* another space"):
+        assets.add(tmp_path / "FLAME_albedo_from_BFM.npz")
+
+
+def test_a_downloaded_archive_is_to_be_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "FLAME2020.zip", "w") as archive:
+        archive.writestr("generic_model.pkl", b"")
+    with pytest.raises(InstaFaceError, match="unpack it and add its folder"):
+        assets.add(tmp_path / "FLAME2020.zip")
 
 
 def test_kinds_are_told_apart(tmp_path):

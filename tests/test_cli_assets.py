@@ -43,6 +43,19 @@ def test_add_list_verify_remove(run, home, tmp_path):  # noqa: F811
     assert status == 1 and "no 'deca' was added" in error_line(err)
 
 
+def test_flames_folder_holds_three_models_of_which_one_is_meant(run, home, tmp_path):  # noqa: F811
+    folder = tmp_path / "FLAME2020"
+    folder.mkdir()
+    for name in ("female_model.pkl", "generic_model.pkl", "male_model.pkl"):
+        files.write_flame(folder / name)
+    files.write_mediapipe(folder / "m.npz")
+    status, out, err = run("assets", "add", folder)
+    assert status == 1 and "flame-mediapipe" in out and "flame:" not in out
+    assert "male_model.pkl are of one kind" in error_line(err) and f"{folder / 'generic_model.pkl'} for DECA" in err
+    status, out, _ = run("assets", "add", folder / "generic_model.pkl", folder / "generic_model.pkl")
+    assert status == 0 and out.count("flame:") == 1 and "generic_model.pkl, SHA-256" in out
+
+
 class Evil:
     def __init__(self, marker):
         self.marker = marker

@@ -1,4 +1,4 @@
-"""Maps as DiffusionRig and Arc2Face feed them, against a plain renderer written from DECA's description."""
+"""Maps as DiffusionRig, CapHuman and Arc2Face feed them, against a plain renderer written from DECA's description."""
 
 from types import SimpleNamespace
 from typing import get_args
@@ -12,11 +12,11 @@ from instaface import assets
 from instaface.diffusion.conditions import Canvas, conditions
 from instaface.diffusion.config import ModelConfig
 from instaface.errors import InstaFaceError
-from instaface.face import OpenHead
+from instaface.face import OpenHead, angles_from_rotation
 from instaface.face.deca import SH_CONSTANTS, DecaCodes, DecaCrop, to_parameters
 from instaface.face.flame import FLAME, rotation_from_vector
 from instaface.photo import Photo
-from instaface.render.conventions import CONVENTIONS, network_maps
+from instaface.render.conventions import CONVENTIONS, network_maps, recentred
 from instaface.track import Frame, Matte, TrackedFace
 
 SIZE = 96
@@ -122,6 +122,44 @@ def test_diffusionrigs_maps_are_met(flame, scene):
     assert norms.min() < 0.995 and np.abs(ours - norms).mean() < 1e-3  # interpolated normals stay shorter than 1
 
 
+def test_channels_come_in_the_networks_order(flame, scene):
+    *_, parameters, camera = scene
+    rig = network_maps("diffusionrig", flame, parameters, camera)
+    cap = network_maps("caphuman", flame, parameters, camera)
+    assert list(rig) == ["rendering", "normals", "albedo"] and list(cap) == ["normals", "albedo", "rendering"]
+    torch.testing.assert_close(torch.cat(list(cap.values())), torch.cat([cap[n] for n in cap]))
+    for name, values in cap.items():
+        torch.testing.assert_close(rig[name], values)
+    assert float(cap["normals"].min()) < -0.3 and float(cap["normals"].abs().max()) <= 1.001  # raw, not 0..1
+
+
+def test_diffusionrig_keeps_an_edited_face_where_it_was(flame, scene):
+    codes, *_, parameters, camera = scene
+    angles = torch.tensor([[0.05, 0.5, -0.1]])
+    edited = parameters.replace(head=angles_from_rotation(rotation_from_vector(angles)))
+    edited = edited.replace(body=edited.head)
+
+    def center(pose):
+        """In DECA's own space, metres: one tenth from the eyes to the corners of the mouth."""
+        rotations = torch.zeros(1, 5, 3)
+        rotations[:, 0], rotations[:, 2] = pose, codes.pose[:, 3:]
+        v, _ = flame.pose(codes.shape, codes.exp, rotation_from_vector(rotations))
+        points = flame.landmarks_as_seen(v, rotation_from_vector(pose))[0]
+        eyes, mouth = points[36:48].mean(0), points[[48, 54]].mean(0)
+        return v[0], 0.9 * eyes + 0.1 * mouth
+
+    (_, before), (v, after) = center(codes.pose[:, :3]), center(angles)
+    s, tx, ty = codes.cam[0].tolist()
+    v = v + before - after
+    xy = torch.stack([s * (v[:, 0] + tx), -s * (v[:, 1] + ty)], 1)
+    scale = 112 * scene[1].side / 223
+    expected = torch.tensor(scene[1].center) - scene[1].side / 2 + (xy + 1) * scale
+    seen = camera.project(flame.vertices(recentred(flame, edited, parameters)))[0, :, :2]
+    assert (seen - expected).abs().max() < 0.01 * SIZE / 2
+    still = recentred(flame, parameters, parameters)
+    torch.testing.assert_close(still.translation, parameters.translation)
+
+
 def test_arc2faces_normals(flame, scene):
     *_, parameters, camera = scene
     normals = network_maps("diffusionrig", flame, parameters, camera)["normals"]
@@ -136,12 +174,25 @@ def test_our_convention_and_unknown_ones(flame, scene):
     *_, parameters, camera = scene
     ours = network_maps("instaface", flame, parameters, camera, (48, 48))
     assert set(ours) == {"normals", "albedo", "rendering"} and ours["albedo"].shape == (3, 48, 48)
-    assert set(CONVENTIONS) == {"instaface", "diffusionrig", "arc2face"}
+    assert set(CONVENTIONS) == {"instaface", "diffusionrig", "caphuman", "arc2face"}
     with pytest.raises(InstaFaceError, match="'decca' is unknown; use one of instaface"):
         network_maps("decca", flame, parameters, camera)
     head = OpenHead.load()
-    with pytest.raises(InstaFaceError, match=r"FLAME_texture\.npz"):
+    with pytest.raises(InstaFaceError, match="need FLAME, not openhead"):
         network_maps("diffusionrig", head, head.neutral(), camera)
+
+
+def test_albedo_is_of_flames_texture_whichever_the_tracker_uses(flame, scene, monkeypatch, tmp_path):
+    *_, parameters, camera = scene
+    bare = flame.to("cpu")
+    bare.texture_space, bare._texture_mean = "bfm", 0 * flame._texture_mean
+    expected = network_maps("caphuman", flame, parameters, camera)
+    monkeypatch.setattr(FLAME, "load", lambda texture: flame if texture == "flame" else None)
+    torch.testing.assert_close(network_maps("caphuman", bare, parameters, camera), expected)
+    monkeypatch.undo()
+    monkeypatch.setenv("INSTAFACE_HOME", str(tmp_path))
+    with pytest.raises(InstaFaceError, match=r"missing: .*generic_model\.pkl"):
+        network_maps("caphuman", bare, parameters, camera)
 
 
 def test_a_model_says_its_convention(flame, scene):

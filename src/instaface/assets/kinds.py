@@ -207,9 +207,7 @@ class Source:
         size = math.prod(shape) * dtype.itemsize
         data = b"" if size > most else file.read(most + 1 if dtype.hasobject else size)
         if max(size, len(data)) > most:
-            raise InstaFaceError(
-                f"{self.name}: refused: an array of more than {most / 1e6:.0f} MB, no file known has it"
-            )
+            raise InstaFaceError(f"{self.name}: refused: an array of over {most / 1e6:.0f} MB; no file known has one")
         if dtype.hasobject:
             value = pickles.load(io.BytesIO(data), checkpoints.TORCH, self.name)
             return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value

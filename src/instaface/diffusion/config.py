@@ -46,7 +46,7 @@ class ModelConfig(BaseModel):
 
     size: int = 512
     maps: tuple[str, ...] = Field(min_length=1)
-    convention: Literal["instaface", "diffusionrig", "arc2face"] = "instaface"
+    convention: Literal["instaface", "diffusionrig", "caphuman", "arc2face"] = "instaface"
     fusion: Literal["sum", "stack"]
     steps: int = Field(8, ge=1)
     strength: float = Field(1.0, gt=0, le=1)
