@@ -3,16 +3,24 @@
 import json
 import os
 import pickle
+import shutil
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 import flame_files as files
+from instaface.cli.app import app
+from instaface.diffusion.pipeline import InstaFacePipeline
 from instaface.edit import Edit
 from instaface.track.deca_networks import DetailDecoder, Encoder
 from instaface.track.models import face_model
+from instaface.training.config import dump_config
 from test_cli import error_line, run  # noqa: F401
+from tiny_model import tiny_config, tiny_networks
+from tiny_training import tiny_training
 
 
 @pytest.fixture
@@ -46,13 +54,14 @@ def test_add_list_verify_remove(run, home, tmp_path):  # noqa: F811
 def test_flames_folder_holds_three_models_of_which_one_is_meant(run, home, tmp_path):  # noqa: F811
     folder = tmp_path / "FLAME2020"
     folder.mkdir()
-    for name in ("female_model.pkl", "generic_model.pkl", "male_model.pkl"):
-        files.write_flame(folder / name)
+    generic = files.write_flame(folder / "generic_model.pkl")
+    for name in ("female_model.pkl", "male_model.pkl"):
+        shutil.copy(generic, folder / name)
     files.write_mediapipe(folder / "m.npz")
     status, out, err = run("assets", "add", folder)
     assert status == 1 and "flame-mediapipe" in out and "flame:" not in out
-    assert "male_model.pkl are of one kind" in error_line(err) and f"{folder / 'generic_model.pkl'} for DECA" in err
-    status, out, _ = run("assets", "add", folder / "generic_model.pkl", folder / "generic_model.pkl")
+    assert "male_model.pkl are of one kind" in error_line(err) and f"{generic} for DECA" in err
+    status, out, _ = run("assets", "add", generic, generic)
     assert status == 0 and out.count("flame:") == 1 and "generic_model.pkl, SHA-256" in out
 
 
@@ -98,6 +107,7 @@ def stack(tmp_path_factory):
         files.write_flame(tmp_path / "generic_model.pkl", model),
         files.write_template(tmp_path / "head_template.obj"),
         files.write_landmarks(tmp_path / "landmark_embedding.npy", embedding),
+        files.write_texture(tmp_path / "FLAME_texture.npz", bfm=False, components=50),
         tmp_path / "deca_model.tar",
     ]
     torch.manual_seed(0)
@@ -162,3 +172,88 @@ def test_datasets_and_pairs_may_have_another_face_model(stack, monkeypatch):
     pair = there_and_back(face, Edit(turn=10), model)
     assert pair is not None and pair.drawn_face.model == "flame"
     assert pair.parameters.head[0, 0] == face.parameters.head[0, 0]
+
+
+@pytest.fixture(scope="module")
+def trained(stack, tmp_path_factory):
+    """A dataset of FLAME's parameters, and a tiny model that takes maps as CapHuman's, trained on it a little."""
+    from instaface.training import shards
+
+    folder = tmp_path_factory.mktemp("trained")
+    photos = folder / "photos"
+    photos.mkdir()
+    Image.open(stack).save(photos / "a.png")
+    identity = {**tiny_config().identity, "face_width": 128}
+    model = tiny_config(identity=identity, convention="caphuman")
+    few = {"steps": 1, "batch": 2, "micro_batch": 2, "checkpoint_steps": 1, "validation_steps": 1, "warmup_steps": 0}
+    training = tiny_training(**few, validation_samples=1).model_copy(update={"model": model})
+    (folder / "tiny.yaml").write_text(dump_config(training))
+    networks = vars(tiny_networks(identity=identity, convention="caphuman"))
+    pipeline = InstaFacePipeline(**networks, size=64, steps=2, strength=0.6, convention="caphuman")
+    pipeline.save_pretrained(folder / "start")
+    output = ("-o", folder / "run", "--init", folder / "start")
+    commands = [
+        ("prepare", photos, "-o", folder / "dataset", "--size", 128, "--face-model", "flame", "-j", 1),
+        ("pairs", folder / "dataset", "-o", folder / "pairs", "--config", folder / "tiny.yaml", "-j", 1),
+        ("train", "--stage", "1", "--config", folder / "tiny.yaml", "--data", folder / "dataset", *output),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INSTAFACE_HOME", str(stack.parent / "home"))
+        for command in commands:
+            if command[0] == "train":  # needs more faces than one
+                dataset = shards.Shards(folder / "dataset")
+                face = shards.read_files(dataset.folder, dataset.rows[0])
+                shards.write_shard(dataset.folder / "00000.tar", [(f"{k:02}", face) for k in range(20)])
+                shards.write_index(dataset.folder)
+            result = CliRunner().invoke(app, [str(word) for word in command], catch_exceptions=False)
+            assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_prepare_pairs_and_train_run_with_flame(trained):
+    from instaface.training.shards import Shards
+
+    for row in Shards(trained / "pairs").rows:
+        assert {"photo.jpg", "source.jpg"} & set(row["files"]), row["files"]
+    face = Shards(trained / "dataset")[0].face
+    assert face.model == "flame" and face.parameters.identity.shape == (1, 100)
+    before, after = (InstaFacePipeline.from_pretrained(trained / name) for name in ("start", "run/model"))
+    assert after.config.convention == "caphuman"
+    changed = [
+        not torch.equal(a, b)
+        for a, b in zip(before.guidance_network.parameters(), after.guidance_network.parameters(), strict=True)
+    ]
+    assert any(changed)
+
+
+def test_the_diffusion_renderer_and_a_personal_model_run_with_flame(run, stack, trained, tmp_path, monkeypatch):  # noqa: F811
+    from instaface.training import personalize
+
+    monkeypatch.setenv("INSTAFACE_HOME", str(stack.parent / "home"))
+    monkeypatch.setattr(personalize, "SAMPLES", 1)
+    model, flame = trained / "run" / "model", ("--face-model", "flame")
+    adapter = tmp_path / "me.safetensors"
+    options = ("--model", model, "--config", trained / "tiny.yaml", *flame)
+    status, _, err = run("personalize", stack, "-o", adapter, *options)
+    assert status == 0 and adapter.stat().st_size > 1000, err
+    pictures = []
+    for name, more in {"plain": (), "personal": ("--personal", adapter)}.items():
+        out = tmp_path / f"{name}.png"
+        asked = ("--turn", "12", "--renderer", "diffusion", "--model", model, *more, *flame)
+        status, _, err = run("edit", stack, "-o", out, *asked)
+        assert status == 0, err
+        pictures.append(np.asarray(Image.open(out)))
+    photo = np.asarray(Image.open(stack).convert("RGB"))
+    assert pictures[0].shape == photo.shape and (pictures[0] != photo).any()
+    assert (pictures[0] == photo).all(-1).mean() > 0.2  # pixels that the edit does not concern
+
+
+def test_evaluate_runs_with_flame(run, stack, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("INSTAFACE_HOME", str(stack.parent / "home"))
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("turn: {turn: 10}\n")
+    options = ("--limit", 1, "--edits", grid, "--protocol", "control", "--face-model", "flame", "-j", 1)
+    status, _, err = run("evaluate", stack, "-o", tmp_path / "report", *options)
+    assert status == 0, err
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert "geometric-flame" in json.dumps(metrics)
