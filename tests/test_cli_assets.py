@@ -248,12 +248,16 @@ def test_the_diffusion_renderer_and_a_personal_model_run_with_flame(run, stack, 
     assert (pictures[0] == photo).all(-1).mean() > 0.2  # pixels that the edit does not concern
 
 
-def test_evaluate_runs_with_flame(run, stack, tmp_path, monkeypatch):  # noqa: F811
+@pytest.mark.parametrize("renderer", ["geometric", "diffusion"])
+def test_evaluate_runs_with_flame(renderer, run, stack, trained, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setenv("INSTAFACE_HOME", str(stack.parent / "home"))
     grid = tmp_path / "grid.yaml"
     grid.write_text("turn: {turn: 10}\n")
     options = ("--limit", 1, "--edits", grid, "--protocol", "control", "--face-model", "flame", "-j", 1)
+    if renderer == "diffusion":
+        options += ("--renderer", "diffusion", "--model", trained / "run" / "model")
     status, _, err = run("evaluate", stack, "-o", tmp_path / "report", *options)
     assert status == 0, err
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
-    assert "geometric-flame" in json.dumps(metrics)
+    assert metrics["zero"] == {"n": 1, "exact": 1} and "flame" in metrics["system"]
+    assert metrics["system"].startswith("geometric" if renderer == "geometric" else "diffusion")
