@@ -74,7 +74,7 @@ def main() -> None:
     options = parser.parse_args()
     budget = {"steps": options.steps, "batch": options.batch, "micro_batch": options.batch, "crop": options.crop}
     every = {"validation_steps": options.steps, "checkpoint_steps": options.steps, "sheet": 0, "warmup_steps": 20}
-    plain = {"timesteps": [0, 999], "start": "photo", "mixed_precision": "no", "ema_decay": 0.99}
+    plain = {"timesteps": [0, 999], "start": "photo", "noise": 1.0, "mixed_precision": "no", "ema_decay": 0.99}
     table = Table(title=f"{options.steps} updates of {options.batch} squares of {options.crop} pixels")
     for column in ("fusion", "validation loss", "PSNR from maps, dB", "PSNR where unseen, dB"):
         table.add_column(column)

@@ -80,6 +80,15 @@ def test_any_scheduler_works_from_the_draft_and_from_noise(name, strength):
     assert float(seen[0]) < 1000 * strength
 
 
+def test_without_noise_a_draft_always_gives_the_same_picture():
+    shown = {}
+    for noise in (0.0, 1.0):
+        pipeline = make()
+        pipeline.register_to_config(noise=noise)
+        shown[noise] = [pipeline(**inputs(), generator=seeded(k), output_type="pt").images for k in range(2)]
+    assert torch.equal(*shown[0.0]) and not torch.equal(*shown[1.0])
+
+
 def test_maps_tokens_and_their_strengths_matter():
     pipeline = make()
 

@@ -33,6 +33,8 @@ class ModelConfig(BaseModel):
         fusion: ``sum`` or ``stack``.
         steps: runs of the diffusion network in one edit, guidance included.
         strength: share of the noise schedule that sampling from the draft runs through; 1 starts from pure noise.
+        noise: factor on the noise that the draft is given before the first step; 0 makes a model of one step a plain
+            correction of the draft.
         autoencoder: class of the image autoencoder.
         vae: its arguments.
         unet: arguments of ``UNet2DConditionModel``.
@@ -50,6 +52,7 @@ class ModelConfig(BaseModel):
     fusion: Literal["sum", "stack"]
     steps: int = Field(8, ge=1)
     strength: float = Field(1.0, gt=0, le=1)
+    noise: float = Field(1.0, ge=0, le=1)
     autoencoder: Literal["Autoencoder", "AutoencoderKL"]
     vae: dict[str, Any]
     unet: dict[str, Any]

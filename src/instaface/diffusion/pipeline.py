@@ -79,6 +79,7 @@ class InstaFacePipeline(DiffusionPipeline, LoraBaseMixin):
         size: side of the pictures that the model was trained with, in pixels.
         steps: default number of steps.
         strength: default share of the noise schedule.
+        noise: factor on the noise that a draft is given.
         recogniser: whose face embedding the identity tokens are made of.
         convention: how its maps are coded (:mod:`instaface.render.conventions`).
     """
@@ -99,6 +100,7 @@ class InstaFacePipeline(DiffusionPipeline, LoraBaseMixin):
         size: int = 512,
         steps: int = 30,
         strength: float = 1.0,
+        noise: float = 1.0,
         recogniser: str = "dlib",
         convention: str = "instaface",
     ) -> None:
@@ -112,7 +114,9 @@ class InstaFacePipeline(DiffusionPipeline, LoraBaseMixin):
             image_encoder=image_encoder,
             scheduler=scheduler,
         )
-        self.register_to_config(size=size, steps=steps, strength=strength, recogniser=recogniser, convention=convention)
+        self.register_to_config(
+            size=size, steps=steps, strength=strength, noise=noise, recogniser=recogniser, convention=convention
+        )
         self.image_processor = VaeImageProcessor(vae_scale_factor=scale_factor(vae))
 
     @torch.no_grad()
@@ -188,7 +192,7 @@ class InstaFacePipeline(DiffusionPipeline, LoraBaseMixin):
         if start is None or strength == 1:
             latents = noise * self.scheduler.init_noise_sigma
         else:
-            latents = self.scheduler.add_noise(start, noise, timesteps[:1].repeat(batch))
+            latents = self.scheduler.add_noise(start, self.config.noise * noise, timesteps[:1].repeat(batch))
 
         # 5. Denoise
         with self.progress_bar(total=len(timesteps)) as bar:

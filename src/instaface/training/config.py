@@ -94,6 +94,7 @@ class DiffusionStageConfig(StageConfig):
         timesteps: the range of noise levels that is trained; one number twice makes a one-step model.
         start: what the noise is added to: the ``photo`` that shall come out, as diffusion models are trained, or the
             ``draft``, which a model of few steps starts from when it is used.
+        noise: factor on that noise, as the model's own.
         crop: side in pixels of the squares that it learns from, mostly where something is not seen; None for whole
             pictures. The networks are convolutional: a square of a quarter of the area costs a quarter.
         drop_map: probability that a map is left out, for each of them.
@@ -107,6 +108,7 @@ class DiffusionStageConfig(StageConfig):
     snr_gamma: float | None = 5.0
     timesteps: tuple[int, int] = (0, 999)
     start: Literal["photo", "draft"] = "photo"
+    noise: float = Field(1.0, ge=0, le=1)
     crop: int | None = Field(None, ge=64, multiple_of=32)
     drop_map: float = Field(0.1, ge=0, le=1)
     drop_maps: float = Field(0.1, ge=0, le=1)

@@ -205,7 +205,9 @@ def save_model(networks: Networks, config: ModelConfig, folder: Path, **options:
 
 def as_pipeline(networks: Networks, config: ModelConfig) -> InstaFacePipeline:
     """The networks with the settings that they are meant to be run with."""
-    settings = {name: getattr(config, name) for name in ("size", "steps", "strength", "recogniser", "convention")}
+    settings = {
+        name: getattr(config, name) for name in ("size", "steps", "strength", "noise", "recogniser", "convention")
+    }
     return InstaFacePipeline(**vars(networks), **settings)
 
 

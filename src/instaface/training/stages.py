@@ -119,7 +119,7 @@ class DiffusionStage(nn.Module):
             present = present * torch.stack([batch["given"][name] for name in n["fusion_controller"].maps], 1)
         keep = torch.stack([torch.rand((), generator=g) >= self.options.drop_identity for g in draws]).to(latents)
 
-        noisy = self.scheduler.add_noise(start, noise, timesteps)  # (B, C, h, w)
+        noisy = self.scheduler.add_noise(start, self.options.noise * noise, timesteps)  # (B, C, h, w)
         tokens = self._tokens(batch, keep)  # (B, N, D)
         prediction = self._predict(noisy, timesteps, tokens, n["fusion_controller"].fuse(maps, present))
         error = (prediction - target_of(self.scheduler, latents, noisy, timesteps)).square()
