@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from openhead import landmarks, paint, regions, unwrap
+from openhead import landmarks, mouth, paint, regions, unwrap
 from openhead.bases import Bases, learn_bases
 from openhead.source import ARKIT_NAMES, Source, load_source
 from openhead.topology import Topology, build_topology, distance_from, rim
@@ -26,6 +26,7 @@ def build(path: Path, renders: int) -> dict[str, NDArray]:
     mean, triangles, part = bases.mean, topology.triangles, topology.part
     uv, uv_faces = unwrap.unwrap(mean, triangles, topology.symmetry, part, masks)
     marks = regions.symmetric_marks(source)
+    jaw_open = bases.expression[ARKIT_NAMES.index("jawOpen")]
     texture = paint.paint(mean, triangles, uv, uv_faces, masks, marks, lid_distance(source, topology))
     head = landmarks.Head(bases, triangles, uv, uv_faces, texture, masks, part)
     part = np.where((part == "gums") & masks["tongue"][triangles].all(1), "tongue", part)
@@ -34,7 +35,7 @@ def build(path: Path, renders: int) -> dict[str, NDArray]:
     mp_face, mp_weight = mediapipe_embedding(head, renders)
     closing, closing_identity = closing_of_the_eyes(bases, triangles[mp_face], mp_weight)
     return {
-        "mean": mean.astype(np.float32),
+        "mean": mouth.seat(mean, jaw_open, triangles, topology.symmetry, masks).astype(np.float32),
         "identity": np.round(bases.identity / STEP).astype(np.int16),
         "expression": np.round(bases.expression / STEP).astype(np.int16),
         "step": np.float32(STEP),

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from instaface.draft.fill import smoothstep
 from instaface.draft.glasses import CONTACT, place
+from instaface.draft.lids import at_rest
 from instaface.draft.relight import bounded, framed, head_shadow, light_change, shading, surface_ratio
-from instaface.draft.scene import Scene, at_rest
+from instaface.draft.scene import Scene, up
 from instaface.face import FaceParameters, MorphableModel, rotation_from_angles
 from instaface.render.rasterise import coverage, extend, interpolate, rasterise, visible
 
@@ -104,6 +105,7 @@ class Surfaces:
         with torch.no_grad():
             mesh = model.mesh(edited)
             after, normals = mesh.vertices[0], mesh.normals()[0]
+            after = after + torch.from_numpy(scene.raised[:, None] * up(edited))
         shell_after = move(scene, edited, model)
         turn = _rotations(torch.from_numpy(scene.shell.weights), scene.parameters, edited)
         shell_normals = torch.from_numpy(scene.shell.normals)
@@ -128,7 +130,7 @@ class Surfaces:
             before=before,
             after=edited_view.numpy().astype(np.float32),
             moved=(edited_view - photo)[:, :2].abs().amax(-1).numpy().astype(np.float32),
-            stretched=np.concatenate([_stretched(scene, after, model), np.zeros(len(shell_after), np.float32)]),
+            stretched=np.concatenate([_stretched(scene, after, edited, model), np.zeros(len(shell_after), np.float32)]),
             past=np.concatenate([np.zeros(nv, np.float32), np.tile(past, 2)]).astype(np.float32),
             facing=np.stack([_facing(before, n0), _facing(torch.cat([after, shell_after]).numpy(), n1)], -1),
             ratio=_ratio(scene, edited, model, n0, n1),
@@ -137,14 +139,18 @@ class Surfaces:
 
 
 STRETCH = 2.5, 5.0  # growth of a triangle's area in the picture, from well borne to not at all
+CLOSING = 0.1, 0.5  # share of its way to closed over which a lid loses the photo's lashes
 
 
-def _stretched(scene: Scene, after: torch.Tensor, model: MorphableModel) -> Array:
+def _stretched(scene: Scene, after: torch.Tensor, edited: FaceParameters, model: MorphableModel) -> Array:
     """(V,) 0 where triangles keep about their size in the picture, 1 where they grow many times, as closing lids."""
     faces = model.faces.numpy()
     before, now = (_areas(scene.camera.project(p).numpy(), faces) for p in (torch.from_numpy(scene.vertices), after))
     totals = [np.bincount(faces.reshape(-1), np.repeat(a, 3), len(after)) for a in (before, now)]
-    return smoothstep((totals[1] + 1e-3) / (totals[0] + 1e-3), *STRETCH).astype(np.float32)
+    growth = (totals[1] + 1e-3) / (totals[0] + 1e-3)
+    unposed = (after - edited.translation[0]) @ rotation_from_angles(edited.head[0])
+    closing = scene.lids.hidden * smoothstep(scene.lids.closing(unposed.numpy()), *CLOSING)
+    return np.maximum(smoothstep(growth, *STRETCH), closing).astype(np.float32)
 
 
 def _areas(points: Array, faces: NDArray[np.int64]) -> Array:
@@ -200,7 +206,13 @@ def _ratio(scene: Scene, edited: FaceParameters, model: MorphableModel, n0: Arra
     return surface_ratio(mesh, shell, scene.shell.anchor, scene.shell.follow, scene.shell.shape)
 
 
-def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before: Array | None = None) -> Layer:
+def carry(
+    scene: Scene,
+    surfaces: Surfaces,
+    selected: NDArray[np.int64],
+    before: Array | None = None,
+    trusted: Array | None = None,
+) -> Layer:
     """Draws some of the surfaces in the edited view with the photo's own pixels.
 
     Args:
@@ -208,6 +220,8 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
         surfaces: all surfaces.
         selected: (n,) triangles to draw.
         before: (H, W) float32 depth of the face, which hides what lies farther; None hides nothing.
+        trusted: (H, W) float32 0..1 where the photo shows these parts of the face model for certain; elsewhere its
+            pixels are only used where they stay in their place. None trusts all.
     """
     if not len(selected):
         return Layer.nothing()
@@ -246,6 +260,8 @@ def carry(scene: Scene, surfaces: Surfaces, selected: NDArray[np.int64], before:
         still = np.where(kind == 0, still * around, still)
         geometric = shown * turned
         seen, fallback, mirrored = geometric * bare * (1 - attributes[..., 9]), texture[..., :3], texture[..., 3]
+        if trusted is not None:
+            seen = seen * np.maximum(cv2.remap(trusted, x, y, cv2.INTER_LINEAR), still)
         opacity = 1 - geometric * silhouette * (1 - alpha)
     # 4. The shell: the photo on its front, what lies well inside of it on its rim and back.
     over = np.ones_like(alpha)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from instaface.draft.carry import STILL, Layer, Surfaces, carry, carry_glasses
 from instaface.draft.compose import Draft, compose
 from instaface.draft.fill import smoothstep
+from instaface.draft.openings import carry_face
 from instaface.draft.relight import continued
 from instaface.draft.scene import Parts, Scene, take_apart
 from instaface.face import FaceParameters, MorphableModel
@@ -37,7 +38,7 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     front, back = np.split(shell, 2)
     behind = carry(scene, surfaces, np.concatenate([mesh[parts.scalp], back]))
     neck = carry(scene, surfaces, mesh[parts.neck])
-    head = carry(scene, surfaces, mesh[parts.face])
+    head = carry_face(scene, surfaces, parts)
     face_depth = _spread(head, scene.depth.shape)
     hair = carry(scene, surfaces, front, before=face_depth)
     glasses = carry_glasses(scene, edited, before=face_depth)

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from instaface.draft.fill import continue_texture, push_pull, smoothstep
 from instaface.draft.glasses import Sheet, build_sheet, lift
+from instaface.draft.lids import Lids, at_rest
 from instaface.draft.relief import Shell, build_shell, heights, to_grid
 from instaface.draft.relight import find_marks
-from instaface.draft.texture import Texture, complete, unwrap
-from instaface.face import Camera, FaceParameters, MorphableModel
+from instaface.draft.teeth import raised
+from instaface.draft.texture import Texture, complete, matched, unwrap
+from instaface.face import Camera, FaceParameters, MorphableModel, rotation_from_angles
 from instaface.face.colour import srgb_from_linear
 from instaface.face.light import shade
-from instaface.render.rasterise import rasterise, visible
+from instaface.render.rasterise import Raster, rasterise, visible
 from instaface.track import TrackedFace
 from instaface.track.glasses import Glasses, find_glasses
 
@@ -27,6 +29,7 @@ Mask = NDArray[np.bool_]
 
 GRID = 160  # points of the shell along the canvas's longer side
 MISFIT = 0.12  # of the head's width: twice how far the face model's outline may lie inside of the head's
+LID_EDGE = 0.006  # of the canvas's longer side: twice how far the edge of an eye or of the mouth may be off
 MARGIN = 0.3  # of the head's height: how far the canvas reaches beyond the photo where the photo cuts the person
 
 
@@ -51,9 +54,12 @@ class Scene:
         under: (H, W, 3) float32 the hair's colour, continued under the face.
         bare: (H, W) float32 0..1, the person without hair and clothes.
         surface: (H, W) float32 0..1 where the camera sees the face model's surface and nothing in front of it.
+        open: (H, W) float32 0..1 well inside of the mouth's and the eyes' openings.
         depth: (H, W) float32 depth of the face model, infinite where it is not.
         vertices: (V, 3) float32 face model as tracked, camera space.
         normals: (V, 3) float32 its normals.
+        raised: (V,) float32 centimetres by which the person's upper teeth stand higher than the face model's.
+        lids: the closing eyelids.
         shell: hair and the rest of the head.
         texture: the unwrapped skin.
         glasses: what the face wears before its eyes; no other layer shows it.
@@ -76,9 +82,12 @@ class Scene:
     under: Array
     bare: Array
     surface: Array
+    open: Array
     depth: Array
     vertices: Array
     normals: Array
+    raised: Array
+    lids: Lids
     shell: Shell
     texture: Texture
     glasses: Sheet | None
@@ -136,9 +145,9 @@ class Parts:
             nothing shines through where they meet.
         inside: the mouth's inside.
         teeth: the teeth, a part of ``inside``.
-        gums: the gums, a part of ``inside``.
         lips: the lips.
-        eyes: the eyeballs.
+        eyes: the eyeballs and their sockets.
+        irises: a part of ``eyes``.
     """
 
     scalp: Mask
@@ -147,9 +156,9 @@ class Parts:
     face: Mask
     inside: Mask
     teeth: Mask
-    gums: Mask
     lips: Mask
     eyes: Mask
+    irises: Mask
 
     @classmethod
     def of(cls, model: MorphableModel) -> Parts:
@@ -160,11 +169,13 @@ class Parts:
             neck=_faces_of(model, "neck", touching=True) & ~shoulders,
             shoulders=shoulders,
             face=~(behind | shoulders),
-            inside=_faces_of(model, "mouth", "gums", "teeth", "tongue"),
+            inside=_faces_of(model, "mouth", "gums", "teeth", "tongue", touching=True),
             teeth=_faces_of(model, "teeth"),
-            gums=_faces_of(model, "gums"),
             lips=_faces_of(model, "lips"),
-            eyes=_faces_of(model, "eyeball_left", "eyeball_right", "eye_left", "eye_right"),
+            eyes=_faces_of(
+                model, "eyeball_left", "eyeball_right", "eye_left", "eye_right", "eye_sockets", touching=True
+            ),
+            irises=_faces_of(model, "iris_left", "iris_right", touching=True),
         )
 
 
@@ -185,6 +196,24 @@ def _near(covered: Mask, down_to: float) -> Array:
     return cv2.GaussianBlur(cv2.dilate(covered.astype(np.float32), np.ones((ring, ring))), (0, 0), 1 + 0.1 * ring)
 
 
+def _well_inside(raster: Raster, parts: Parts) -> Array:
+    """(H, W) float32 0..1: the openings without their edge, where the face model may be off by a pixel or two.
+
+    What is soft in the mouth is trusted still farther from its edge: gaps between teeth are none of it.
+    """
+    size = _odd(LID_EDGE * max(raster.depth.shape))
+    soft = raster.covered & (parts.inside & ~parts.teeth)[raster.face_index]
+    every = raster.covered & (parts.inside | parts.eyes)[raster.face_index]
+    open_, apart = (_shrunk(mask, side) for mask, side in ((every, size), (soft, 3 * size)))
+    return np.where(soft, apart, open_)
+
+
+def _shrunk(mask: Mask, size: int) -> Array:
+    """(H, W) float32 0..1: a mask without its edge, with a soft one within."""
+    core = cv2.erode(mask.astype(np.float32), np.ones((size, size)), borderValue=0)
+    return (2 * cv2.GaussianBlur(core, (0, 0), 0.4 * size) - 1).clip(0, 1)
+
+
 @dataclass(frozen=True)
 class View:
     """The tracked face model as the canvas's camera sees it."""
@@ -192,32 +221,43 @@ class View:
     camera: Camera
     vertices: Array
     normals: Array
+    raised: Array
     projected: Array
     depth: Array
     vertex: NDArray[np.int64]
     part: Array
     neck: Array
+    open: Array
     near: Array
     covered: Mask
 
     @classmethod
-    def of(cls, camera: Camera, model: MorphableModel, parameters: FaceParameters) -> View:
+    def of(cls, camera: Camera, model: MorphableModel, parameters: FaceParameters, photo: Array) -> View:
+        parts = Parts.of(model)
         with torch.no_grad():
             mesh = model.mesh(parameters)
+            vertices = mesh.vertices[0].numpy()
             projected = camera.project(mesh.vertices[0]).numpy().astype(np.float32)
         raster = rasterise(projected, model.faces.numpy(), camera.height, camera.width)
+        mouth = (raster.covered & parts.inside[raster.face_index]).astype(np.float32)
+        above = raised(model, parameters, vertices, camera, photo, mouth)
+        if above.any():
+            vertices = vertices + above[:, None] * up(parameters)
+            projected = camera.project(torch.from_numpy(vertices)).numpy()
+            raster = rasterise(projected, model.faces.numpy(), camera.height, camera.width)
         chin = projected[model.head_weight.numpy() > 0.99, 1].max()
-        parts = Parts.of(model)
         drawn = parts.face | parts.neck
         return cls(
             camera=camera,
-            vertices=mesh.vertices[0].numpy(),
+            vertices=vertices,
             normals=mesh.normals()[0].numpy(),
+            raised=above,
             projected=projected,
             depth=raster.depth,
             vertex=np.where(raster.covered, model.faces.numpy()[raster.face_index, 0], -1),
             part=(raster.covered & drawn[raster.face_index]).astype(np.float32),
             neck=(raster.covered & parts.neck[raster.face_index]).astype(np.float32),
+            open=_well_inside(raster, parts),
             near=_near(raster.covered & (parts.face | parts.scalp)[raster.face_index], chin),
             covered=raster.covered,
         )
@@ -231,8 +271,8 @@ class View:
 def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     """Splits the photo around ``face`` into layers."""
     camera, margins = _canvas(face, model)
-    view = View.of(camera, model, face.parameters)
     photo = _pad(face.frame_pixels.astype(np.float32), margins, cv2.BORDER_REFLECT_101)
+    view = View.of(camera, model, face.parameters, photo)
     inside = _pad(np.ones(face.matte.person.shape, np.float32), margins, cv2.BORDER_CONSTANT)
     person, hair = (_pad(m, margins, cv2.BORDER_REPLICATE) for m in (face.matte.person, face.matte.hair))
     person, hair = _close_top(person, hair, margins, view, model)
@@ -261,7 +301,9 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     solid = continue_texture(skin, core)
     head = np.dstack([_unmix(skin, head_alpha, plate, solid), head_alpha])
     shell = _shell(view, model, surface, head_alpha, person, hair)
-    texture = _texture(view, model, face.parameters, head, bare * inside, hair * inside)
+    parts = Parts.of(model)
+    lids = Lids.of(model, face.parameters, parts.face & ~parts.inside & ~parts.eyes)
+    texture = _texture(view, model, face.parameters, lids, head, bare * inside, hair * inside)
     return Scene(
         camera=camera,
         parameters=face.parameters,
@@ -279,9 +321,12 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         under=push_pull(solid, smoothstep(head_alpha * (1 - surface) * inside, 0.6, 0.9)),
         bare=bare,
         surface=surface,
+        open=view.open,
         depth=view.depth,
         vertices=view.vertices,
         normals=view.normals,
+        raised=view.raised,
+        lids=lids,
         shell=shell,
         texture=texture,
         glasses=glasses,
@@ -422,38 +467,58 @@ def _shell_weights(view: View, model: MorphableModel, shape: tuple[int, ...], st
 
 
 def _texture(
-    view: View, model: MorphableModel, parameters: FaceParameters, head: Array, bare: Array, hair: Array
+    view: View,
+    model: MorphableModel,
+    parameters: FaceParameters,
+    lids: Lids,
+    head: Array,
+    bare: Array,
+    hair: Array,
 ) -> Texture:
     facing = -(view.normals * view.vertices).sum(-1) / np.linalg.norm(view.vertices, axis=-1)
-    per_vertex = np.concatenate([view.projected, facing[:, None], _openness(model, parameters)[:, None]], -1)
+    parts = Parts.of(model)
+    per_vertex = np.column_stack([view.projected, facing, view.normals, lids.hidden, lids.lashes])
     attributes, occupied, face = unwrap(model, per_vertex.astype(np.float32))
     x, y = attributes[..., 0] - 0.5, attributes[..., 1] - 0.5
     colour = cv2.remap(head[..., :3], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    masks = np.dstack([cv2.erode(bare, np.ones((5, 5))), hair])
-    shown, haired = np.moveaxis(cv2.remap(masks, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), -1, 0)
+    masks = np.dstack([cv2.erode(bare, np.ones((5, 5))), hair, view.open])
+    shown, haired, open_ = np.moveaxis(cv2.remap(masks, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), -1, 0)
+    lid, lashes = attributes[..., 7], attributes[..., 8:]
+    within = (parts.inside | parts.eyes)[face]
     faced = occupied * visible(attributes[..., :3], view.depth) * smoothstep(attributes[..., 3], 0.1, 0.4)
-    faced = faced * smoothstep(_density(x, y, occupied), *STRETCH)
+    faced = faced * np.where(within, open_, smoothstep(_density(x, y, occupied), *STRETCH) * (1 - _around(lid)))
     seen, haired = (shown * faced).astype(np.float32), (haired * faced).astype(np.float32)
-    parts = Parts.of(model)
-    plain = ~(parts.inside | parts.eyes)[face]
-    texture = complete(colour, seen, haired, occupied & plain)
-    # What opens the mouth shows was rarely seen: the model's own colours, darker the deeper they lie.
-    frontal = shade(torch.tensor([[[0.0, 0.0, 1.0]]]), parameters.light)[0, 0].numpy()
-    painted = cv2.resize(model.albedo(parameters.albedo)[0].permute(1, 2, 0).numpy(), occupied.shape[::-1])
-    painted = 255 * srgb_from_linear((painted * frontal * attributes[..., 4:]).clip(0, 1))
-    painted = painted + seen[..., None] * (colour - painted)
-    mixed = np.where((parts.inside[face] & occupied)[..., None], painted, texture.colour)
-    # Teeth that were not seen look like those that were, and so do the whites of the eyes.
-    for part in (parts.teeth, parts.eyes):
+    texture = complete(colour, seen, haired, occupied & ~within)
+    # What opens the mouth or turns the eyes shows was rarely seen: the model's own colours, matched to what was seen.
+    painted = _painted(model, parameters, attributes[..., 4:7], parts.eyes[face])
+    if np.abs(colour - colour.mean(-1, keepdims=True))[seen > 0.5].mean() < GREYISH:
+        painted[:] = painted.mean(-1, keepdims=True)
+    mixed = texture.colour * (1 - lid[..., None] * lashes)
+    for part in (parts.teeth, parts.inside & ~parts.teeth, parts.irises, parts.eyes & ~parts.irises):
         texels = part[face] & occupied
-        if (seen * texels).sum() > SEEN_ENOUGH * texels.sum():
-            mixed = np.where(texels[..., None], push_pull(colour, (seen * texels).astype(np.float32)), mixed)
-    # Gums have about the colour of the lips.
-    lips, gums = (parts.lips[face] & occupied) * seen, parts.gums[face] & occupied & (seen < 0.5)
-    if lips.sum() > 1:
-        red = (colour * lips[..., None]).sum((0, 1)) / lips.sum()
-        mixed = np.where(gums[..., None], red * attributes[..., 4:], mixed)
+        mixed = np.where(texels[..., None], matched(painted, colour, seen * texels), mixed)
     return Texture(mixed.astype(np.float32), texture.mirrored)
+
+
+LASH_TEXELS = 11  # twice the texels around a lid that lashes may cover
+EYE_SHADE = 0.45  # share of the light that lids and brows leave the eyes; as measured on portraits
+GREYISH = 2.0  # of 255: the mean distance of a photo's channels from their mean, below which it is black and white
+
+
+def _painted(model: MorphableModel, parameters: FaceParameters, normals: Array, eyes: Mask) -> Array:
+    """(S, S, 3) 0..255: the model's own colours in the photo's light, half of which is scattered within the mouth."""
+    albedo = cv2.resize(model.albedo(parameters.albedo)[0].permute(1, 2, 0).numpy(), normals.shape[1::-1])
+    towards = torch.from_numpy(np.array([[[0.0, 0.0, 1.0]]], np.float32))
+    frontal = shade(towards, parameters.light)[0, 0].numpy()
+    direct = shade(torch.from_numpy(normals.reshape(1, -1, 3)), parameters.light)[0].numpy().reshape(normals.shape)
+    light = (frontal + direct.clip(0)) / 2 * np.where(eyes, EYE_SHADE, 1)[..., None]
+    return (255 * srgb_from_linear((albedo * light).clip(0, 1))).astype(np.float32)
+
+
+def _around(lid: Array) -> Array:
+    """(S, S) lids with what borders on them: lashes and their make-up would be smeared over the closed lid."""
+    wide = cv2.dilate(np.ascontiguousarray(lid), np.ones((LASH_TEXELS, LASH_TEXELS)))
+    return cv2.GaussianBlur(wide, (0, 0), LASH_TEXELS / 6).clip(0, 1)
 
 
 STRETCH = 0.06, 0.2  # of the usual number of pixels a texel: what is stretched out of less is not trusted
@@ -466,21 +531,9 @@ def _density(x: Array, y: Array, occupied: Mask) -> Array:
     return area / max(float(np.median(area[occupied])), 1e-9)
 
 
-SEEN_ENOUGH = 0.005  # share of a part's texels from which on the photo says what it looks like
-MOUTH_DEPTH = 4.0  # centimetres behind the lips over which daylight fades by a factor of e
-
-
-def _openness(model: MorphableModel, parameters: FaceParameters) -> Array:
-    """(V,) share of the light that reaches a vertex: less the deeper it lies behind the lips."""
-    z = model.vertices(at_rest(parameters))[0, :, 2].numpy()
-    lips = z[model.regions["lips"].numpy()].max() if "lips" in model.regions else z.max()
-    return np.exp(-np.maximum(lips - 1 - z, 0) / MOUTH_DEPTH)
-
-
-def at_rest(parameters: FaceParameters) -> FaceParameters:
-    """The same face unturned, its neck joint in the origin."""
-    zero = torch.zeros_like(parameters.head)
-    return parameters.replace(head=zero, body=zero, translation=zero)
+def up(parameters: FaceParameters) -> Array:
+    """(3,) the head's upward direction in camera space."""
+    return rotation_from_angles(parameters.head[0])[:, 1].numpy()
 
 
 def _odd(size: float) -> int:

@@ -78,6 +78,26 @@ def complete(colour: Array, seen: Array, haired: Array, skin: NDArray[np.bool_])
     return Texture(np.clip(filled, 0, 255), (share * other_seen).astype(np.float32))
 
 
+def matched(painted: Array, colour: Array, seen: Array) -> Array:
+    """Painted colours made like those that were seen, and these themselves where they were.
+
+    Args:
+        painted: (S, S, 3) float32 0..255.
+        colour: (S, S, 3) float32 0..255 unwrapped colours.
+        seen: (S, S) float32 0..1, trust in each of them.
+    """
+    known = seen > 0.5
+    if known.sum() >= ENOUGH:
+        bright, plain = (np.quantile(values[known], TYPICAL, axis=0) for values in (colour, painted))
+        gain = (bright + 5) / (plain + 5)
+        painted = (painted * gain.clip(1 / LIKENESS, LIKENESS)).clip(0, 255)
+    soft = (cv2.GaussianBlur(seen, (0, 0), 1.5) * seen)[..., None]
+    return (painted + soft * (colour - painted)).astype(np.float32)
+
+
+ENOUGH = 25  # texels that tell what a part looks like
+TYPICAL = 0.65  # quantile that stands for a part's colour: half and a little more, since edges are dark
+LIKENESS = 2.0  # at most, from painted to seen brightness
 GAIN = 1.5  # at most, from one half of the face to the other
 
 

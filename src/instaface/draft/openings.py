@@ -1,0 +1,133 @@
+"""What is seen through the openings of the face: eyes and the mouth's inside, under the soft edge of the skin."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instaface.draft.carry import STILL, Layer, Surfaces, carry
+from instaface.draft.fill import smoothstep
+from instaface.draft.relight import relight
+from instaface.draft.scene import Parts, Scene
+
+Array = NDArray[np.float32]
+Window = tuple[slice, slice]
+
+FRONT, DEEP = 0.8, 4.0  # centimetres behind the lips from which a point counts as near, and as deep
+LIP_SHADOW = 0.12  # centimetres around the lips' edge that they shade on the teeth right behind them
+CAVITY = 0.9  # centimetres of the opening whose light reaches a point in the depth
+LASHES = 0.06  # centimetres of an eye's opening below which the lashes leave it in the dark
+DEPTH_LOSS = 0.6  # share of that light that is lost on the way
+DARKEST = 0.03  # share of the light that reaches every point
+REDDENING = np.array([0.9, 1.1, 1.1], np.float32)  # powers of the light in red, green, blue: it comes off red walls
+
+
+def carry_face(scene: Scene, surfaces: Surfaces, parts: Parts) -> Layer:
+    """The face's skin, with eyes and mouth under it.
+
+    Args:
+        scene: the photo taken apart.
+        surfaces: all surfaces.
+        parts: of the face model.
+    """
+    skin = carry(scene, surfaces, np.flatnonzero(parts.face & ~parts.inside & ~parts.eyes))
+    eyes = carry(scene, surfaces, np.flatnonzero(parts.eyes), trusted=scene.open)
+    face = over(skin, between_the_lids(eyes, skin, scene.camera.focal))
+    if not (parts.inside.any() and parts.lips.any()):
+        return face
+    lips = surfaces.after[np.unique(surfaces.faces[np.flatnonzero(parts.lips)])]
+    mouth = carry(scene, surfaces, np.flatnonzero(parts.inside), trusted=scene.open)
+    return over(face, in_the_dark(mouth, skin, lips, scene.camera.focal))
+
+
+def over(front: Layer, back: Layer) -> Layer:
+    """``front``, with ``back`` where it lets something through; what of ``back`` lies outside of its window is lost."""
+    f, b = _shared(front, back)
+    out = replace(front, **{name: getattr(front, name).copy() for name in (*MIXED, *CHOSEN, "alpha", "still")})
+    behind = (1 - front.alpha[f]) * back.alpha[b]
+    out.alpha[f] += behind
+    share = behind / np.maximum(out.alpha[f], 1e-6)
+    for name in MIXED:
+        own = getattr(out, name)[f]
+        own += (share[..., None] if own.ndim == 3 else share) * (getattr(back, name)[b] - own)
+    # Under an edge that has not moved, what was hidden stays hidden unless it moves itself.
+    beneath = np.maximum(back.still[b], front.still[f] * (share < 0.98) * _in_place(back)[b])
+    out.still[f] = np.where(share > 0.02, beneath, 1) * np.where(share < 0.98, front.still[f], 1)
+    chosen = share > 0.5
+    for name in CHOSEN:
+        getattr(out, name)[f][chosen] = getattr(back, name)[b][chosen]
+    return out
+
+
+MIXED = ("colour", "coverage", "ratio")
+CHOSEN = ("depth", "source")
+
+
+def _in_place(layer: Layer) -> NDArray[np.bool_]:
+    """(H, W) whether what a layer shows has not moved, be it seen in the photo or not."""
+    rows, columns = (np.arange(part.start, part.stop, dtype=np.float32) + 0.5 for part in layer.window)
+    own = np.stack(np.meshgrid(columns, rows), -1)
+    return np.abs(layer.source - own).max(-1) < STILL[0]
+
+
+def _shared(a: Layer, b: Layer) -> tuple[Window, Window]:
+    """What two layers' windows share, in the pixels of the one and of the other."""
+    pairs = list(zip(a.window, b.window, strict=True))
+    ends = [(max(p.start, q.start), max(p.start, q.start, min(p.stop, q.stop))) for p, q in pairs]
+    return tuple(  # type: ignore[return-value]
+        tuple(slice(e[0] - pair[k].start, e[1] - pair[k].start) for e, pair in zip(ends, pairs, strict=True))
+        for k in (0, 1)
+    )
+
+
+def in_the_dark(mouth: Layer, skin: Layer, lips: Array, focal: float) -> Layer:
+    """The mouth's inside in the light that comes in between the lips, where it was not seen in the photo.
+
+    A point sees about as much of the opening's surroundings as it lies behind them (ambient occlusion): right behind
+    the lips only their edges shade it, in the depth it has light from the whole opening, or as little as that lets in.
+
+    Args:
+        mouth: the mouth's inside, as the photo shows it or evenly lit.
+        skin: the face's skin, which leaves the mouth open.
+        lips: (n, 3) the lips projected: pixels and depth in centimetres.
+        focal: of the camera, pixels.
+    """
+    hole = np.zeros(mouth.alpha.shape, np.float32)
+    outline = cv2.convexHull(np.rint(lips[:, :2] - (mouth.window[1].start, mouth.window[0].start)).astype(np.int32))
+    cv2.fillConvexPoly(hole, outline, 1)
+    alpha = mouth.alpha * hole
+    m, s = _shared(mouth, skin)
+    hole[m] *= 1 - skin.alpha[s]
+    distance = float(np.median(lips[:, 2]))
+    shadow, cavity = (size * focal / distance for size in (LIP_SHADOW, CAVITY))
+    near, wide = (cv2.GaussianBlur(hole, (0, 0), max(size, 0.5)) for size in (shadow, cavity))
+    near = np.minimum(near, _lowered(near, shadow))  # light comes from above: the upper lip shades more
+    depth = smoothstep(np.where(np.isfinite(mouth.depth), mouth.depth, 0) - distance, FRONT, DEEP)
+    light = (near + depth * ((1 - DEPTH_LOSS) * wide - near)).clip(DARKEST, 1)[..., None] ** REDDENING
+    unseen = (1 - mouth.coverage)[..., None]
+    smooth = cv2.GaussianBlur(mouth.colour, (0, 0), 0.7)  # teeth without steps at their edges
+    return replace(
+        mouth, colour=relight(mouth.colour + unseen * (smooth - mouth.colour), 1 - unseen * (1 - light)), alpha=alpha
+    )
+
+
+def between_the_lids(eyes: Layer, skin: Layer, focal: float) -> Layer:
+    """The eyes, dark where all but closed lids let no light in."""
+    hole = eyes.alpha.copy()
+    e, s = _shared(eyes, skin)
+    hole[e] *= 1 - skin.alpha[s]
+    if not hole.any():
+        return eyes
+    size = LASHES * focal / float(np.median(eyes.depth[hole > 0]))
+    ajar = smoothstep(cv2.GaussianBlur(hole, (0, 0), max(size, 0.7)), 0.05, 0.45)[..., None]
+    dark = relight(eyes.colour, np.repeat(DARKEST + (1 - DARKEST) * ajar, 3, -1))
+    return replace(eyes, colour=np.where(eyes.still[..., None] > 0.5, eyes.colour, dark))
+
+
+def _lowered(values: Array, pixels: float) -> Array:
+    """(H, W) values moved down."""
+    shift = np.array([[1, 0, 0], [0, 1, pixels]])
+    return cv2.warpAffine(values, shift, values.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
