@@ -31,6 +31,7 @@ ROUGH = 0.3  # share that pixels of lips, brows and lids count
 CORRELATION = 60.0  # neighbouring pixels are not independent: this many count as one
 AMBIENT = 0.8  # shading of a face as photographed, averaged over its skin, where the albedo model tells skin tone
 AMBIENT_SPREAD = 0.05  # of its logarithm
+CONSTANT_SPREAD = 0.05  # of what comes from everywhere, over the mean shading: frontal light and it look much alike
 COLOUR_SPREAD = 0.08  # of the light's channels about their mean
 REST = 0.05  # of each light coefficient beyond what a lamp and ambient light explain, over the mean shading
 
@@ -137,6 +138,10 @@ def _light_prior(mean_row: Floats, level: float, n_albedo: int) -> tuple[Floats,
         for channel in range(3):
             rows[channel, 9 * channel : 9 * channel + 9] = mean_row
         whole, apart = rows.mean(0), rows - rows.mean(0)
+        constant = np.zeros(size)
+        constant[[0, 9, 18]] = 1 / 3
+        prior += np.outer(constant, constant) / (CONSTANT_SPREAD * level) ** 2
+        target += constant * usual[0] / (CONSTANT_SPREAD**2 * level)
         prior += np.outer(whole, whole) / (AMBIENT_SPREAD * level) ** 2
         prior += apart.T @ apart / (COLOUR_SPREAD * level) ** 2
         target += whole * level / (AMBIENT_SPREAD * level) ** 2
