@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -30,12 +30,15 @@ class Draft:
         appearance: (H, W, 3) uint8, the same with mid-grey wherever the photo says nothing.
         coverage: (H, W) float32: 1 seen in the photo, 0.5 mirrored from the other half, 0 invented.
         mask: (H, W) float32 0..1, 0 where the photo's own pixels stay.
+        source: (H, W, 2) float32 x and y in pixels, where in the frame that comes from; its own place where it is
+            from nowhere. Empty where the photo is larger than the working resolution.
     """
 
     pixels: NDArray[np.uint8]
     appearance: NDArray[np.uint8]
     coverage: Array
     mask: Array
+    source: Array = field(default_factory=lambda: np.empty((0, 0, 2), np.float32))
 
 
 def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draft:
@@ -57,6 +60,7 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draf
     opacity[holes] = 1
     alpha = opacity + near * (np.maximum(fringe[..., 3], static) - opacity)
     moved = np.maximum(moved, (1 - smoothstep(opacity, 0.9, 1)) * np.maximum(gone, _changes(shift, alpha)))
+    source[worn.window][worn.alpha > 0.5] = worn.source[worn.alpha > 0.5]
     moved[worn.window] = np.maximum(moved[worn.window], _shows(worn.alpha) * (1 - worn.still))
     # 3. Colours and their new light; whatever has not moved is the photo itself.
     colour, seen, known = _painted(layers, fringe[..., :3], opacity, holes)
@@ -84,6 +88,7 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draf
         _to_bytes(appearance[window]),
         seen[window].clip(0, 1).astype(np.float32),
         mask[window].astype(np.float32),
+        source[window] - np.array(scene.margins[:2], np.float32),
     )
 
 

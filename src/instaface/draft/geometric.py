@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from instaface.draft.carry import STILL, Layer, Surfaces, carry, carry_glasses
 from instaface.draft.compose import Draft, compose
+from instaface.draft.enlarge import enlarge
 from instaface.draft.fill import smoothstep
 from instaface.draft.openings import carry_face
 from instaface.draft.relight import continued
@@ -30,6 +31,7 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
         scene: the photo taken apart by :func:`take_apart`, for the second and further edits of one face.
     """
     # 1. Take the photo apart and pose the surfaces.
+    work = face.working
     scene = scene or take_apart(face, model)
     surfaces = Surfaces.pose(scene, edited, model)
     # 2. Carry each layer into the edited view.
@@ -49,7 +51,9 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     throat = _static(scene, scene.photo, scene.throat, gone, relit)
     # 3. Put them together, from the farthest to the nearest.
     over = replace(hair, alpha=hair.alpha * hair.over)
-    return compose(scene, [behind, hair, throat, neck, body, head, over], glasses, gone)
+    drawn = compose(scene, [behind, hair, throat, neck, body, head, over], glasses, gone)
+    # 4. Large photos get their own resolution back.
+    return drawn if work is face else enlarge(drawn, work, face)
 
 
 def _spread(layer: Layer, shape: tuple[int, ...]) -> Array:

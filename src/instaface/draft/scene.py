@@ -269,7 +269,8 @@ class View:
 
 
 def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
-    """Splits the photo around ``face`` into layers."""
+    """Splits the photo around ``face`` into layers, at the face's working resolution."""
+    face = face.working
     camera, margins = _canvas(face, model)
     photo = _pad(face.frame_pixels.astype(np.float32), margins, cv2.BORDER_REFLECT_101)
     view = View.of(camera, model, face.parameters, photo)

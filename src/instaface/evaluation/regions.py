@@ -80,6 +80,9 @@ def covered(face: TrackedFace, model: MorphableModel) -> NDArray[np.float32]:
 
 def _moved(mask: NDArray[np.float32], own: Frame, frame: Frame) -> NDArray[np.float32]:
     """A mask over the frame ``own`` as one over ``frame``; continued by its edge where the frames do not overlap."""
+    import cv2
+
+    mask = cv2.resize(mask, (own.width, own.height), interpolation=cv2.INTER_LINEAR)
     rows = np.clip(np.arange(frame.height) + frame.y - own.y, 0, own.height - 1)
     columns = np.clip(np.arange(frame.width) + frame.x - own.x, 0, own.width - 1)
     return np.ascontiguousarray(mask[np.ix_(rows, columns)], np.float32)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+ROWS = 512  # worked on at once: memory, not speed
+
 
 def composite(
     pixels: NDArray[np.uint8], edited: NDArray[np.uint8], mask: NDArray[np.float32], x: int, y: int, fade: float = 0.0
@@ -34,10 +36,12 @@ def composite(
     if fade:
         beyond = (x, pixels.shape[1] - x - width, y, pixels.shape[0] - y - height)
         mask = mask * _fades(height, beyond[2:], fade)[:, None] * _fades(width, beyond[:2], fade)
-    touched = mask > 0
-    weight = np.clip(mask[touched], 0, 1)[:, None]
-    blend = region[touched] + weight * (edited[touched].astype(np.float32) - region[touched])
-    region[touched] = np.rint(blend).astype(np.uint8)
+    for top in range(0, height, ROWS):
+        band = slice(top, top + ROWS)
+        part, touched = region[band], mask[band] > 0
+        weight = np.clip(mask[band][touched], 0, 1)[:, None]
+        blend = part[touched] + weight * (edited[band][touched].astype(np.float32) - part[touched])
+        part[touched] = np.rint(blend).astype(np.uint8)
     return out
 
 

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from instaface.track import graphs
 from instaface.track.hair import shares
-from instaface.track.tracked import Frame, Matte
+from instaface.track.tracked import WORKING, Frame, Matte
 
 FRAME_FACES = 3.0  # side of the frame over the height of the face's landmarks
 COARSE = 256  # pixels: the segmentation network's picture
-FINE = 1024  # pixels: the longest side at which an outline is matted; larger frames are guided upsamplings
 BAND = 0.03  # half-width of the uncertain band along the outline, of the frame's side
 
 FIRM = 0.2, 0.6  # found opacity of skin and clothes from nothing to all: it is too low where their colours vary
@@ -41,7 +40,7 @@ def frame_of(landmarks: Floats, width: int, height: int) -> Frame:
 
 
 def matte(pixels: NDArray[np.uint8], landmarks: Floats, middle: Floats | None = None) -> Matte:
-    """Person, hair and clothes in a frame.
+    """Person, hair and clothes in a frame, at most ``WORKING`` pixels on the longer side.
 
     Args:
         pixels: (H, W, 3) uint8 RGB of the frame.
@@ -52,7 +51,7 @@ def matte(pixels: NDArray[np.uint8], landmarks: Floats, middle: Floats | None = 
     import cv2
 
     height, width = pixels.shape[:2]
-    scale = min(1.0, FINE / max(height, width))
+    scale = min(1.0, WORKING / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else np.ascontiguousarray(pixels)
     person = refine(small, _around(coarse_person(small), landmarks / (width, height) * COARSE))
@@ -60,10 +59,6 @@ def matte(pixels: NDArray[np.uint8], landmarks: Floats, middle: Floats | None = 
     hair, clothes = shares(small, person, landmarks * scale, middle)
     firm = ((person - FIRM[0]) / (FIRM[1] - FIRM[0])).clip(0, 1)
     person = person + (1 - _share(hair, person)) * (firm - person)  # only hair lets anything through
-    masks: tuple[Floats, ...] = person, hair, clothes
-    if scale < 1:
-        masks = tuple(_upsample(mask, small, pixels) for mask in masks)
-    person, hair, clothes = masks
     hair = np.minimum(hair, person)
     return Matte(person, hair, np.minimum(clothes, person - hair))
 
@@ -179,35 +174,3 @@ def _local_colour(pixels: Floats, sure: Floats, radius: int) -> tuple[Floats, Fl
         total += weight * np.stack([cv2.blur(c, (2 * reach + 1,) * 2) for c in np.moveaxis(stack, 2, 0)], 2)
     mean, square = total[..., :3] / total[..., 6:], total[..., 3:6] / total[..., 6:]
     return mean, (square - mean**2).clip(0).sum(2)
-
-
-def _upsample(mask: Floats, small: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> Floats:
-    """A mask of a shrunken frame at the frame's own size.
-
-    The guided filter's local linear models are found at the small size and applied at the large one (He and Sun 2015).
-    """
-    import cv2
-
-    size = (pixels.shape[1], pixels.shape[0])
-    slope, offset = _linear_models(mask, small.astype(np.float32) / 255, 3, 1e-4)
-    out = cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR)
-    for channel in range(3):
-        part = cv2.resize(np.ascontiguousarray(slope[..., channel]), size, interpolation=cv2.INTER_LINEAR)
-        out += part * (pixels[..., channel].astype(np.float32) / 255)
-    plain = cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR)
-    return np.where((plain > 0.002) & (plain < 0.998), out, plain).clip(0, 1).astype(np.float32)
-
-
-def _linear_models(mask: Floats, guide: Floats, radius: int, epsilon: float) -> tuple[Floats, Floats]:
-    """Slopes (H, W, 3) and offsets (H, W) of the guided filter's local models mask = slope.guide + offset."""
-    import cv2
-
-    def mean(a: Floats) -> Floats:
-        return cv2.blur(a, (2 * radius + 1,) * 2)
-
-    center = mean(guide)
-    covariance = mean((guide[..., :, None] * guide[..., None, :]).reshape(*mask.shape, 9)).reshape(*mask.shape, 3, 3)
-    covariance = covariance - center[..., :, None] * center[..., None, :] + epsilon * np.eye(3, dtype=np.float32)
-    cross = mean(guide * mask[..., None]) - center * mean(mask)[..., None]
-    slope = np.linalg.solve(covariance, cross[..., None])[..., 0].astype(np.float32)
-    return mean(slope), mean(mean(mask) - (slope * center).sum(2))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from instaface.face import Camera, FaceParameters
 from instaface.photo import Photo
+
+WORKING = 1024  # pixels: longest side of a frame at which masks and layers are made
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Matte:
-    """Soft masks over a :class:`Frame`, at the frame's own resolution.
+    """Soft masks over a :class:`Frame`, at its own resolution; at most ``WORKING`` pixels on the longer side.
 
     Attributes:
         person: (H, W) float32 0..1, opacity of the person (skin, hair, clothes, what is worn or held).
@@ -75,6 +78,30 @@ class TrackedFace:
     fit_error: float
     model: str = "openhead"
     timings: dict[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def working(self) -> TrackedFace:
+        """The same face in a photo that is its frame alone, at the matte's resolution; itself where that is the
+        frame's own."""
+        height, width = self.matte.person.shape
+        frame = self.frame
+        if (width, height) == (frame.width, frame.height):
+            return self
+        import cv2
+
+        pixels = cv2.resize(self.frame_pixels, (width, height), interpolation=cv2.INTER_AREA)
+        scale = width / frame.width
+        corner = np.array([frame.x, frame.y], np.float32)
+        left, top, right, bottom = self.box
+        x0, y0, x1, y1 = ((v - c) * scale for v, c in zip((left, top, right, bottom), (*corner, *corner), strict=True))
+        return replace(
+            self,
+            photo=Photo(pixels),
+            box=(x0, y0, x1, y1),
+            landmarks=(self.landmarks - corner) * scale,
+            camera=self.camera.crop(frame.x, frame.y, frame.width, frame.height, (width, height)),
+            frame=Frame(0, 0, width, height),
+        )
 
     @property
     def frame_camera(self) -> Camera:
