@@ -168,6 +168,29 @@ def test_output_that_cannot_be_written_ends_with_status_1(run, photo, tmp_path):
         assert photo.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("option", "place", "message"),
+    [
+        ("--report", "none/report.json", "does not exist"),
+        ("--sheet", "none/sheet.png", "does not exist"),
+        ("--sheet", "sheet.txt", "unknown output format '.txt'"),
+        ("--maps", "file", "cannot be used as a folder"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_anything_is(run, photo, tmp_path, option, place, message):
+    (tmp_path / "file").touch()
+    status, _, err = run("edit", photo, "-o", tmp_path / "out.png", "--yaw", "5", option, tmp_path / place)
+    assert status == 1 and message in error_line(err)
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("options", [("--face", "second"), ("--renderer", "oil")])
+def test_unknown_faces_and_renderers_are_wrong_usage(run, photo, tmp_path, options):
+    status, out, err = run("edit", photo, "-o", tmp_path / "out.png", *options)
+    assert status == 2 and out == "" and options[1] in err
+    assert not list(tmp_path.iterdir())
+
+
 # With a face
 
 

@@ -10,7 +10,7 @@ import typer
 from instaface import __version__
 from instaface.cli import evaluating, training
 from instaface.cli.assets import app as assets
-from instaface.cli.options import FaceModel, FaceModels
+from instaface.cli.options import Face, FaceModel, FaceModels, Renderer, Renderers
 from instaface.edit import DRIVEN, EXPRESSIONS, LIGHTS, Edit, parse_driven, sweep
 from instaface.errors import InstaFaceError
 
@@ -34,14 +34,6 @@ POSE, LOOK, OUTPUT = "Head pose (degrees)", "Expression, gaze, light", "Output"
 
 Photos = Annotated[list[Path], typer.Argument(help="Photos, or folders with photos.", show_default=False)]
 OnePhoto = Annotated[Path, typer.Argument(help="A photo.", show_default=False)]
-Face = Annotated[str, typer.Option(help="[b]largest[/b], [b]all[/b], or an index from 0, largest first.")]
-Renderer = Annotated[
-    str,
-    typer.Option(
-        help="[b]geometric[/b]: the photo's own pixels, carried through a 3D model. "
-        "[b]diffusion[/b]: the same, corrected by a diffusion model."
-    ),
-]
 Model = Annotated[
     str | None,
     typer.Option(metavar="PATH_OR_HUB_ID", help="Model of the diffusion renderer.", show_default=False),
@@ -121,7 +113,7 @@ def edit(
     edit_file: EditFile = None,
     face: Face = "largest",
     face_model: FaceModel = FaceModels.openhead,
-    renderer: Renderer = "geometric",
+    renderer: Renderer = Renderers.geometric,
     model: Model = None,
     personal: Personal = None,
     seed: Seed = 0,
@@ -163,7 +155,7 @@ def edit(
 
     from instaface.cli import editing
 
-    job = editing.Job(asked, drive, drive_what, face, face_model.value, renderer, seed, maps, model, personal)
+    job = editing.Job(asked, drive, drive_what, face, face_model.value, renderer.value, seed, maps, model, personal)
     editing.run(job, photos, output, sheet, report)
 
 
@@ -212,7 +204,7 @@ def sweep_command(
     light: Annotated[str | None, LIGHT] = None,
     face: Face = "largest",
     face_model: FaceModel = FaceModels.openhead,
-    renderer: Renderer = "geometric",
+    renderer: Renderer = Renderers.geometric,
     seed: Seed = 0,
     fps: Annotated[float, typer.Option(help="Pictures per second of an animation.", min=0.1, max=60)] = 8.0,
 ) -> None:
@@ -235,7 +227,7 @@ def sweep_command(
 
     from instaface.cli import sweeping
 
-    sweeping.run(photo, output, edits, face, face_model.value, renderer, seed, fps)
+    sweeping.run(photo, output, edits, face, face_model.value, renderer.value, seed, fps)
 
 
 @app.command()

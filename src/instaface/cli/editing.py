@@ -15,7 +15,7 @@ import typer
 from instaface.cli import console
 from instaface.edit import Edit
 from instaface.errors import InstaFaceError
-from instaface.photo import FORMATS, READABLE_SUFFIXES, atomic_write, check_output
+from instaface.photo import FORMATS, READABLE_SUFFIXES, atomic_write, check_folder, check_output
 
 if TYPE_CHECKING:
     from instaface.editor import Editor, EditResult
@@ -60,8 +60,14 @@ class Outcome:
 def run(job: Job, photos: list[Path], output: Path, sheet: Path | None, report: Path | None) -> None:
     """Edit all photos, then write sheet and report. One bad photo does not stop the others."""
     tasks = plan(photos, output)
+    # What cannot be written is said before any work is done.
     if sheet:
         check_output(sheet)
+    for path in (sheet, report):
+        if path:
+            check_folder(path)
+    if job.maps:
+        console.make_folder(job.maps)
     driver = _driver(job)
     outcomes = []
     with _progress(len(tasks), job) as advance:
@@ -91,6 +97,7 @@ def plan(photos: list[Path], output: Path) -> list[tuple[Path, Path]]:
     for source, target in tasks:
         if target.exists() and source.exists() and target.samefile(source):
             raise InstaFaceError(f"{target} is the photo itself and would be lost: choose another place with -o")
+        check_folder(target)
         if target.suffix.lower() != source.suffix.lower():
             check_output(target)
     return tasks

@@ -15,6 +15,30 @@ class FaceModels(str, Enum):
     flame = "flame"
 
 
+class Renderers(str, Enum):
+    """What ``--renderer`` takes."""
+
+    geometric = "geometric"
+    diffusion = "diffusion"
+
+
+def _known_face(which: str) -> str:
+    if which in ("largest", "all") or which.isdecimal():
+        return which
+    raise typer.BadParameter(f"{which!r} is not understood, allowed are largest, all or an index from 0")
+
+
+Face = Annotated[
+    str,
+    typer.Option(help="[b]largest[/b], [b]all[/b], or an index from 0, largest first.", callback=_known_face),
+]
+Renderer = Annotated[
+    Renderers,
+    typer.Option(
+        help="[b]geometric[/b]: the photo's own pixels, carried through a 3D model. "
+        "[b]diffusion[/b]: the same, corrected by a diffusion model."
+    ),
+]
 FaceModel = Annotated[
     FaceModels,
     typer.Option(

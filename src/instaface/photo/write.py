@@ -115,6 +115,20 @@ def check_output(path: Path) -> None:
         raise InstaFaceError(f"{path} cannot be written: unknown output format {path.suffix!r}, use one of {known}")
 
 
+def check_folder(path: Path) -> None:
+    """Raise the error that :func:`atomic_write` would raise for a missing folder, or one that cannot be written to."""
+    if not path.parent.exists():
+        raise _no_folder(path)
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        raise InstaFaceError(
+            f"{path} cannot be written ({path.parent} is no folder that can be written to): choose another place"
+        )
+
+
+def _no_folder(path: Path) -> InstaFaceError:
+    return InstaFaceError(f"{path} cannot be written: the folder {path.parent} does not exist, create it")
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """Open ``path`` for writing so that it appears whole or not at all.
@@ -132,7 +146,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         finally:
             temporary.unlink(missing_ok=True)
     except FileNotFoundError:
-        raise InstaFaceError(f"{path} cannot be written: the folder {path.parent} does not exist, create it") from None
+        raise _no_folder(path) from None
     except OSError as error:
         reason = error.strerror or error
         raise InstaFaceError(f"{path} cannot be written ({reason}): choose another place with -o") from None
