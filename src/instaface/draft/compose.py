@@ -60,7 +60,8 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draf
     opacity[holes] = 1
     alpha = opacity + near * (np.maximum(fringe[..., 3], static) - opacity)
     moved = np.maximum(moved, (1 - smoothstep(opacity, 0.9, 1)) * np.maximum(gone, _changes(shift, alpha)))
-    source[worn.window][worn.alpha > 0.5] = worn.source[worn.alpha > 0.5]
+    if worn.source is not None:
+        source[worn.window][worn.alpha > 0.5] = worn.source[worn.alpha > 0.5]
     moved[worn.window] = np.maximum(moved[worn.window], _shows(worn.alpha) * (1 - worn.still))
     # 3. Colours and their new light; whatever has not moved is the photo itself.
     colour, seen, known = _painted(layers, fringe[..., :3], opacity, holes)
