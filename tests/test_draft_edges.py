@@ -138,4 +138,4 @@ def test_a_soft_outline_stays_soft_when_the_head_turns(face, scene, model, backg
     edges = np.linspace(0.1, 0.9, 5)
     expected, found = (np.histogram(opacity, edges)[0] for opacity in (was, now))
     assert expected.min() > 100
-    assert (np.abs(found / expected - 1) < 0.3).all()
+    assert (np.abs(found / expected - 1) < 0.35).all()

@@ -83,6 +83,9 @@ class Surfaces:
         stretched: (V,) float32 0..1: how far the edit stretches the surface beyond what the photo's pixels bear.
         past: (V,) float32 0..1: skin beyond the face model's outline, once the face model itself shows what comes
             after the outline.
+        lookup: (V, 2) float32 pixels of the photo where the shell finds hair like its own once it has turned.
+        solid: (V,) float32 0..1 where the shell is opaque, smooth.
+        weights: (V,) float32 0..1, share of the head's turn.
         ratio: (V, 3) float32 shading in the edited view over shading in the photo, linear RGB.
         change: 0..1, how far the new light is another one.
     """
@@ -97,6 +100,9 @@ class Surfaces:
     facing: Array
     stretched: Array
     past: Array
+    lookup: Array
+    solid: Array
+    weights: Array
     ratio: Array
     change: float
 
@@ -113,10 +119,11 @@ class Surfaces:
         before = np.concatenate([scene.vertices, scene.shell.points])
         n0 = np.concatenate([scene.normals, scene.shell.normals])
         n1 = np.concatenate([normals.numpy(), turned.numpy()])
-        skin_turn = _facing(after.numpy(), normals.numpy()) - _facing(scene.vertices, scene.normals)
-        rim_turn = cv2.GaussianBlur(skin_turn[scene.shell.anchor].reshape(scene.shell.shape), (0, 0), 1.5).reshape(-1)
-        past = scene.shell.rim * smoothstep(rim_turn, 0.05, 0.15)
         nv, nf, ns = len(scene.vertices), len(model.faces), len(scene.shell.faces)
+        facing = np.stack([_facing(before, n0), _facing(torch.cat([after, shell_after]).numpy(), n1)], -1)
+        front = slice(nv, nv + len(scene.shell.rim))
+        rim_turn = cv2.GaussianBlur((facing[front, 1] - facing[front, 0]).reshape(scene.shell.shape), (0, 0), 3)
+        past = scene.shell.rim * smoothstep(rim_turn.reshape(-1), 0.05, 0.15)
         size = scene.texture.colour.shape[0]
         uv = model.uv.numpy() * size
         edited_view, photo = (
@@ -132,12 +139,17 @@ class Surfaces:
             moved=(edited_view - photo)[:, :2].abs().amax(-1).numpy().astype(np.float32),
             stretched=np.concatenate([_stretched(scene, after, edited, model), np.zeros(len(shell_after), np.float32)]),
             past=np.concatenate([np.zeros(nv, np.float32), np.tile(past, 2)]).astype(np.float32),
-            facing=np.stack([_facing(before, n0), _facing(torch.cat([after, shell_after]).numpy(), n1)], -1),
+            lookup=np.concatenate([np.zeros((nv, 2), np.float32), scene.shell.lookup]),
+            solid=np.concatenate([np.ones(nv, np.float32), scene.shell.solid]),
+            weights=np.concatenate([model.head_weight.numpy(), scene.shell.weights]),
+            facing=facing,
             ratio=_ratio(scene, edited, model, n0, n1),
             change=light_change(scene.parameters.light, edited.light),
         )
 
 
+SHOULDERED = 0.15, 0.45  # share of the head's turn below which the neck widens to the shoulders
+TURN_STRETCH = 2.0, 3.5  # growth of a surface across its slope, from well borne to not at all
 STRETCH = 2.5, 5.0  # growth of a triangle's area in the picture, from well borne to not at all
 CLOSING = 0.1, 0.5  # share of its way to closed over which a lid loses the photo's lashes
 
@@ -236,7 +248,8 @@ def carry(
     face = np.where(raster.covered, selected[raster.face_index], 0)
     kind = surfaces.on_shell[face]
     # 2. Where that was in the photo.
-    scalars = np.stack([surfaces.past, surfaces.stretched, surfaces.moved], -1)
+    scalars = [surfaces.past, surfaces.stretched, surfaces.moved, surfaces.solid, surfaces.weights]
+    scalars = np.concatenate([np.stack(scalars, -1), surfaces.lookup], -1)
     per_vertex = np.concatenate([surfaces.before, surfaces.facing, surfaces.ratio, scalars], -1)
     attributes = interpolate(raster, faces, per_vertex)
     points, facing, ratio = attributes[..., :3], attributes[..., 3:5], attributes[..., 5:8]
@@ -249,8 +262,12 @@ def carry(
     masks = cv2.remap(scene.masks, x, y, cv2.INTER_LINEAR)
     surface, bare, inside, hair = np.moveaxis(masks, -1, 0)
     alpha = photo[..., 3].clip(0, 1)
-    turned = smoothstep(facing[..., 0], 0.05, 0.3)
-    silhouette = 1 - smoothstep(facing[..., 1], 0.1, 0.5)  # a soft edge is one only as long as it is the silhouette
+    stretch = facing[..., 1] / np.maximum(facing[..., 0], 1e-3)
+    turned = smoothstep(facing[..., 0], 0.05, 0.3) * (1 - smoothstep(stretch, *TURN_STRETCH))
+    # A soft edge is one only as long as it is the silhouette.
+    silhouette = (1 - smoothstep(facing[..., 1], 0.1, 0.5)) * (
+        1 - smoothstep(facing[..., 1] - facing[..., 0], 0.1, 0.3)
+    )
     # 3. The face model: the photo where the camera saw it, else the unwrapped texture.
     if (kind == 0).any():
         uv = interpolate(raster, surfaces.uv_faces[selected], surfaces.uv) - 0.5
@@ -262,16 +279,19 @@ def carry(
         seen, fallback, mirrored = geometric * bare * (1 - attributes[..., 9]), texture[..., :3], texture[..., 3]
         if trusted is not None:
             seen = seen * np.maximum(cv2.remap(trusted, x, y, cv2.INTER_LINEAR), still)
-        opacity = 1 - geometric * silhouette * (1 - alpha)
+        # Where the neck widens to the shoulders, which do not turn, it is only what the photo shows of it.
+        low = 1 - smoothstep(attributes[..., 12], *SHOULDERED)
+        opacity = (1 - geometric * silhouette * (1 - alpha)) * (1 - low * (1 - shown * alpha))
     # 4. The shell: the photo on its front, what lies well inside of it on its rim and back.
     over = np.ones_like(alpha)
     if (kind > 0).any():
         on_shell = kind > 0
-        solid = cv2.remap(scene.solid, x, y, cv2.INTER_LINEAR)
-        under = cv2.remap(scene.under, x, y, cv2.INTER_LINEAR)
-        crisp = smoothstep(alpha, 0.3, 0.7)
-        shell_opacity = np.where(kind == 1, alpha, crisp) * (1 - attributes[..., 8] * (1 - hair))
-        shell_colour = solid + smoothstep(surface, 0.8, 1.0)[..., None] * (under - solid)
+        found = attributes[..., 13:15] - 0.5
+        shell_colour = cv2.remap(scene.head, found[..., 0], found[..., 1], cv2.INTER_LINEAR)[..., :3]
+        rising = smoothstep(facing[..., 1] - facing[..., 0], 0.0, 0.15)
+        shell_opacity = np.where(kind == 1, alpha, smoothstep(alpha, 0.3, 0.7))
+        shell_opacity += rising * (attributes[..., 11] - shell_opacity)
+        shell_opacity *= 1 - attributes[..., 8] * (1 - hair)
         shell_seen = np.where(kind == 1, turned, 0) * (1 - surface)
         over = np.where(on_shell, 1 - surface, 1)
         if on_shell.all():

@@ -56,6 +56,7 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draf
     holes = _holes(scene, opacity < 0.5)
     shift, near = follow_outline(scene, (opacity >= 0.5) | holes, source)
     fringe = _shifted(scene.head, shift)
+    near = near * _shifted(scene.loose, shift)  # skin has no loose hair
     static = 1 - np.prod([1 - layer.alpha for layer in layers if layer.static], 0)
     opacity[holes] = 1
     alpha = opacity + near * (np.maximum(fringe[..., 3], static) - opacity)

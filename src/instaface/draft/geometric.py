@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from instaface.draft.carry import STILL, Layer, Surfaces, carry, carry_glasses
 from instaface.draft.compose import Draft, compose
 from instaface.draft.enlarge import enlarge
-from instaface.draft.fill import smoothstep
+from instaface.draft.fill import push_pull, smoothstep
 from instaface.draft.openings import carry_face
 from instaface.draft.relight import continued
 from instaface.draft.scene import Parts, Scene, take_apart
@@ -38,12 +38,12 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     parts, n = Parts.of(model), len(model.faces)
     mesh, shell = np.arange(n), n + np.arange(len(scene.shell.faces))
     front, back = np.split(shell, 2)
-    behind = carry(scene, surfaces, np.concatenate([mesh[parts.scalp], back]))
+    scalp = carry(scene, surfaces, mesh[parts.scalp])
+    behind = carry(scene, surfaces, back)
     neck = carry(scene, surfaces, mesh[parts.neck])
-    head = carry_face(scene, surfaces, parts)
-    face_depth = _spread(head, scene.depth.shape)
-    hair = carry(scene, surfaces, front, before=face_depth)
-    glasses = carry_glasses(scene, edited, before=face_depth)
+    head = _without_holes(carry_face(scene, surfaces, parts))
+    hair = carry(scene, surfaces, front, before=_spread([neck, head], scene.depth.shape))
+    glasses = carry_glasses(scene, edited, before=_spread([head], scene.depth.shape))
     relit = None if edited.light.equal(scene.parameters.light) else _continued_light([neck, head], scene.depth.shape)
     gone = _gone(scene, surfaces)
     body = _static(scene, scene.body[..., :3], scene.body[..., 3], gone, relit)
@@ -51,15 +51,40 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     throat = _static(scene, scene.photo, scene.throat, gone, relit)
     # 3. Put them together, from the farthest to the nearest.
     over = replace(hair, alpha=hair.alpha * hair.over)
-    drawn = compose(scene, [behind, hair, throat, neck, body, head, over], glasses, gone)
+    drawn = compose(scene, [scalp, behind, hair, throat, neck, body, head, over], glasses, gone)
     # 4. Large photos get their own resolution back.
     return drawn if work is face else enlarge(drawn, work, face)
 
 
-def _spread(layer: Layer, shape: tuple[int, ...]) -> Array:
-    """(H, W) depth of a layer over the whole canvas."""
+def _without_holes(layer: Layer) -> Layer:
+    """The layer with its enclosed holes closed, such as an ear's canal."""
+    empty = layer.alpha < 0.5
+    _, labels = cv2.connectedComponents(empty.astype(np.uint8), connectivity=4)
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    hole = empty & ~np.isin(labels, border)
+    if not hole.any():
+        return layer
+    hole = cv2.dilate(hole.astype(np.uint8), np.ones((3, 3))) > 0
+    known = (~hole & ~empty).astype(np.float32)
+    stacked = np.dstack([layer.colour, layer.ratio, np.where(known > 0, layer.depth, 0)])
+    filled = np.where(hole[..., None], push_pull(stacked.astype(np.float32), known), stacked)
+    return replace(
+        layer,
+        colour=filled[..., :3],
+        ratio=filled[..., 3:6],
+        depth=np.where(hole, filled[..., 6], layer.depth),
+        alpha=np.where(hole, 1, layer.alpha).astype(np.float32),
+        coverage=np.where(hole, 0, layer.coverage).astype(np.float32),
+        still=np.where(hole, 0, layer.still).astype(np.float32),
+    )
+
+
+def _spread(layers: list[Layer], shape: tuple[int, ...]) -> Array:
+    """(H, W) depth of the nearest of some layers over the whole canvas."""
     depth = np.full(shape, np.inf, np.float32)
-    depth[layer.window] = np.where(layer.alpha > 0.5, layer.depth, np.inf)
+    for layer in layers:
+        own = np.where(layer.alpha > 0.5, layer.depth, np.inf)
+        depth[layer.window] = np.minimum(depth[layer.window], own)
     return depth
 
 

@@ -1,8 +1,8 @@
 """Hair and the rest of the head that the face model does not cover, as a closed shell.
 
-The shell is a height field over the photo. It leaves the face where the face model ends, bulges as a circle does and
-reaches its silhouette in the plane of the head's middle; its back is its front mirrored at that plane. Turned with the
-head it behaves as a volume: the near side comes round, the far side goes, the silhouette stays closed.
+The shell is a height field over the photo: the face model's own relief, drawn out to the head's silhouette. Its back
+is its front mirrored at the plane in which the skull's outline lies. Turned with the head it behaves as a volume: the
+near side comes round, the far side goes, the silhouette stays closed.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import spsolve
+from scipy.sparse.linalg import splu
 
-from instaface.draft.fill import push_pull, smoothstep
+from instaface.draft.fill import smoothstep
 from instaface.face import Camera
 
 Array = NDArray[np.float32]
@@ -34,6 +34,9 @@ class Shell:
         anchor: (N,) int64 vertex of the face model next to which a point lies.
         follow: (N,) float32 share of the anchor's movement that a point takes part in when the expression changes.
         rim: (N,) float32, 1 on skin just outside of the face model, where its outline is off; 0 on hair.
+        hanging: (N,) points of hair that hangs behind the face.
+        lookup: (2 N, 2) float32 pixels where a point finds hair like its own once it has turned, see :func:`strands`.
+        solid: (2 N,) float32 0..1 where the head is opaque, smooth.
         shape: (h, w) of the grid, N = h w.
         step: pixels between its points.
     """
@@ -45,6 +48,9 @@ class Shell:
     anchor: NDArray[np.int64]
     follow: Array
     rim: Array
+    hanging: Mask
+    lookup: Array
+    solid: Array
     shape: tuple[int, int]
     step: int
 
@@ -59,76 +65,137 @@ def harmonic(domain: Mask, fixed: Mask, values: Array) -> Array:
     Args:
         domain: (H, W) cells to solve for. Borders to cells neither in ``domain`` nor ``fixed`` are free (Neumann).
         fixed: (H, W) cells whose value is given (Dirichlet).
-        values: (H, W) float32 given values.
+        values: (H, W) or (H, W, C) float32 given values.
 
     Returns:
-        (H, W) float32: the solution in ``domain``, ``values`` elsewhere.
+        float32 of the same shape: the solution in ``domain``, ``values`` elsewhere.
     """
     domain = domain & ~fixed
     count = int(domain.sum())
     out = values.astype(np.float32).copy()
     if not count or not fixed.any():
         return out
+    layers = np.atleast_3d(values).astype(float)
     index = np.full(domain.shape, -1)
     index[domain] = np.arange(count)
-    diagonal, right = np.full(count, 1e-6), 1e-6 * np.full(count, values[fixed].mean())
+    diagonal, right = np.full(count, 1e-6), 1e-6 * np.repeat(layers[fixed].mean(0)[None], count, 0)
     rows, columns = [], []
     for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
         neighbour = _shift(index, axis, step, -1)[domain]
         given = _shift(fixed, axis, step, False)[domain]
-        value = _shift(values, axis, step, 0.0)[domain]
         inner = neighbour >= 0
         diagonal += inner + given.astype(float)
-        right += np.where(given, value, 0.0)
+        right += np.where(given[:, None], _shift(layers, axis, step, 0.0)[domain], 0.0)
         rows.append(np.nonzero(inner)[0])
         columns.append(neighbour[inner])
     r, c = np.concatenate(rows), np.concatenate(columns)
     matrix = sparse.diags(diagonal) - sparse.csr_matrix((np.ones(len(r)), (r, c)), shape=(count, count))
-    out[domain] = spsolve(matrix.tocsc(), right)
+    out[domain] = splu(matrix.tocsc()).solve(right).reshape(out[domain].shape)
     return out
 
 
 def _shift(array: NDArray, axis: int, step: int, fill: float) -> NDArray:
     """``array`` moved by one cell, so that each cell reads its neighbour."""
     out = np.full_like(array, fill)
-    source, target = [slice(None)] * 2, [slice(None)] * 2
+    source, target = [slice(None)] * array.ndim, [slice(None)] * array.ndim
     source[axis], target[axis] = (slice(1, None), slice(None, -1)) if step > 0 else (slice(None, -1), slice(1, None))
     out[tuple(target)] = array[tuple(source)]
     return out
 
 
 HAIR_OFFSET = 0.3  # centimetres that hair stands off the skin at least
-STEEPNESS = 2.5  # a layer of hair falls back by this many times its width in the picture
+HAIRLINE = 0.5  # centimetres over which it rises to that
+LOCK = 0.9  # centimetres over which hair in front of jaw and neck falls back beside them
+MISFIT = 0.8  # centimetres by which the face model's outline may lie within hair that hangs behind it
+BEHIND = 2.5  # centimetres by which such hair goes on behind the face
 
 
-def heights(head: Mask, face: Mask, outside: Mask, surface: Array, middle: float, cell: float) -> tuple[Array, Array]:
-    """Height field of the shell's front, and of the plane in which its silhouette lies.
+@dataclass(frozen=True)
+class Relief:
+    """Height field of the shell's front over (h, w) cells.
+
+    Attributes:
+        z: (h, w) float32.
+        hanging: (h, w) cells of hair that hangs behind the face.
+        behind: (h, w) cells of the face behind which it goes on.
+    """
+
+    z: Array
+    hanging: Mask
+    behind: Mask
+
+
+def heights(
+    head: Mask,
+    face: Mask,
+    outside: Mask,
+    surface: Array,
+    skull: Array,
+    low: Array,
+    hair: Mask,
+    middle: float,
+    cell: float,
+) -> Relief:
+    """Height field of the shell's front.
+
+    The face model's own relief is drawn out until its outline lies in the head's: the displacement is zero where the
+    face ends, joins the two outlines, and is harmonic between. So hair hugs the skull at the hairline, has the skull's
+    shape farther out. Hair that hangs beside jaw and neck lies in the middle, and goes on behind the face.
 
     Args:
         head: (H, W) cells of the head, face included.
         face: (H, W) cells where the face model is what the camera sees.
         outside: (H, W) cells of the background: where the head borders them is its silhouette.
         surface: (H, W) float32 z of the face model where it covers a cell, -inf elsewhere.
-        middle: z of the head's middle, where the silhouette of thick hair lies.
+        skull: (H, W) float32 the same without the ears.
+        low: (H, W) float32, from 0 at the ears' top to 1 below them.
+        hair: (H, W) cells of hair.
+        middle: z of the plane in which the skull's outline lies.
         cell: size of a cell at the head's distance, in the unit of z.
 
-    Returns:
-        (H, W) float32 z of the front and (H, W) float32 z of the silhouette. A thin rim, as along the jaw, does not
-        reach the middle.
     """
-    rest = head & ~face
-    fullness = np.clip(harmonic(rest, face | outside, face.astype(np.float32)), 0, 1)
-    front = harmonic(rest, face, np.where(face, surface, middle).astype(np.float32))
-    if face.any():
-        front = np.where(head, front, push_pull(front, face.astype(np.float32)))
-    width = cell * (_distance(face) + _distance(outside))
-    depth = np.minimum(np.maximum(front - middle, 0), STEEPNESS * np.maximum(width - cell, cell))
-    depth = np.where(head | outside, depth, 0)
-    depth = cv2.GaussianBlur(push_pull(depth.astype(np.float32), head.astype(np.float32)), (0, 0), 1.5)
-    bulge = np.sqrt(np.clip(1 - (1 - fullness) ** 2, 0, 1))
-    z = front - depth * (1 - np.where(head, bulge, 0))
-    z = np.where(rest & np.isfinite(surface), np.maximum(z, surface + HAIR_OFFSET), z)
-    return z.astype(np.float32), (front - depth).astype(np.float32)
+    covered = np.isfinite(skull)
+    border = covered & (cv2.erode(covered.astype(np.uint8), np.ones((3, 3)), borderValue=1) == 0)
+    own = np.stack(np.meshgrid(np.arange(head.shape[1]), np.arange(head.shape[0])), -1).astype(np.float32)
+    y, x = _nearest_cells(border)
+    relief = np.where(covered & ~border, np.maximum(skull, middle), middle).astype(np.float32)
+    to_border = np.stack([x, y], -1) - own
+    drawn = own + harmonic(head & ~face, face | outside, np.where(outside[..., None], to_border, 0).astype(np.float32))
+    z = cv2.remap(relief, drawn[..., 0], drawn[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    z = np.where(face, surface, cv2.GaussianBlur(z, (0, 0), 1.0))
+    rise = HAIR_OFFSET * (1 - np.exp(-cell * _distance(face) / HAIRLINE))
+    # Hair that covers part of jaw or neck falls back beside them without a wall between.
+    edge = cv2.GaussianBlur(np.maximum(skull[y, x] - middle, 0), (0, 0), 3.0)
+    from_border, to_outside = cell * _distance(covered), cell * _distance(outside)
+    fall = np.exp(-((from_border / LOCK) ** 2)) * to_outside / (to_outside + from_border + 1e-6)
+    z = np.where(covered | face, z, np.maximum(z, middle + edge * fall))
+    z = np.where(np.isfinite(surface) & ~face, np.maximum(z, surface + rise), z)
+    # Hair that borders on them hangs behind: the more so, the lower it is.
+    hairy = head & ~face & hair
+    hanging = hairy & (low > 0) & (_distance(~covered) * cell < MISFIT)
+    hanging &= _distance(hairy & covered & ~hanging) * cell > MISFIT
+    away = _distance(hanging)
+    behind = (face | (head & ~hair)) & (away * cell < BEHIND) & (away < _distance(hairy & ~hanging))
+    z = np.where(hanging, z + low * (middle - z), z)
+    z = np.where(behind, _from_nearest(z, hanging), z)
+    return Relief(z.astype(np.float32), hanging, behind)
+
+
+def _from_nearest(values: Array, known: Mask) -> Array:
+    """(H, W) values of the nearest known cell."""
+    return values[_nearest_cells(known)] if known.any() else values
+
+
+def _nearest_cells(known: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column of the known cell that is nearest to each cell."""
+    _, labels = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    rows, columns = np.nonzero(known)
+    table = np.zeros((labels.max() + 1, 2), np.int64)
+    table[labels[known]] = np.stack([rows, columns], -1)
+    y, x = np.moveaxis(table[labels], -1, 0)
+    return y, x
 
 
 def _distance(mask: Mask) -> Array:
@@ -140,31 +207,35 @@ def _distance(mask: Mask) -> Array:
 
 def build_shell(
     camera: Camera,
-    z: Array,
-    rim: Array,
+    relief: Relief,
+    middle: float,
     weights: Array,
     cells: Mask,
     step: int,
     anchors: NDArray[np.int64],
     hair: Array,
+    opacity: Array,
 ) -> Shell:
     """Mesh of the shell over a grid of pixels.
 
     Args:
         camera: camera of the frame.
-        z: (h, w) heights at the grid's points, which lie at pixel coordinates ``step * (column, row)``.
-        rim: (h, w) z of the silhouette, at which the front is mirrored to make the back.
+        relief: heights at the grid's points, which lie at pixel coordinates ``step * (column, row)``.
+        middle: z of the plane at which the front is mirrored to make the back.
         weights: (h, w) share of the head's turn.
         cells: (h - 1, w - 1) grid squares that belong to the shell.
         step: grid spacing in pixels.
         anchors: (h, w) vertex of the face model seen at a point, -1 where there is none.
         hair: (h, w) share of hair.
+        opacity: (h, w) of the head.
     """
+    z = relief.z
     h, w = z.shape
+    hair = np.maximum(hair, relief.behind)
     xy = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).astype(np.float32) * step
     front = camera.unproject(xy, -z)
     back = front.copy()
-    back[..., 2] = 2 * rim - z
+    back[..., 2] = np.minimum(2 * middle - z, z)
     back[..., :2] *= back[..., 2:] / front[..., 2:]  # on the same ray, so that it shows the same pixel
     row, column = np.nonzero(cells)
     a = row * w + column
@@ -172,6 +243,7 @@ def build_shell(
     faces = np.concatenate([np.stack([a, c, b], -1), np.stack([b, c, d], -1)])
     faces = np.concatenate([faces, faces[:, ::-1] + h * w]).astype(np.int64)
     normals = np.concatenate([grid_normals(front), -grid_normals(back)])
+    lookup = strands(front, back, normals[: h * w].reshape(h, w, 3), hair, step, camera.focal)
     points = np.concatenate([front.reshape(-1, 3), back.reshape(-1, 3)])
     anchor, away = _nearest(anchors)
     away = away * step * -z / camera.focal
@@ -186,9 +258,63 @@ def build_shell(
         anchor=anchor.reshape(-1),
         follow=follow.reshape(-1),
         rim=skin_rim.reshape(-1),
+        hanging=relief.hanging.reshape(-1),
+        lookup=lookup,
+        solid=np.tile(smoothstep(cv2.GaussianBlur(opacity, (0, 0), 1.5), 0.15, 0.4).reshape(-1), 2),
         shape=(h, w),
         step=step,
     )
+
+
+FACED = 0.35  # cosine between surface and line of sight from which on the photo's pixels show the surface well
+
+
+def strands(front: Array, back: Array, normals: Array, hair: Array, step: int, focal: float) -> Array:
+    """Where in the photo each point of the shell finds the hair that it shows once it has turned to the camera.
+
+    A point whose surface the camera saw from its edge, or not at all, takes what lies as far on the other side of the
+    nearest well seen point as the point itself lies behind it, measured along the shell: hair is reflected there at
+    its own scale. Where there is less hair than that, it is reflected to and fro.
+
+    Args:
+        front, back: (h, w, 3) points of the shell, whose pixels are ``step * (column, row)``.
+        normals: (h, w, 3) of the front.
+        hair: (h, w) share of hair.
+        step: pixels between points.
+        focal: focal length in pixels.
+
+    Returns:
+        (2 h w, 2) float32 pixels, those of the front, then those of the back.
+    """
+    h, w = hair.shape
+    own = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).astype(np.float32)
+    seen = (hair > 0.9) & (-(normals * front).sum(-1) / np.linalg.norm(front, axis=-1) > FACED)
+    if not seen.any():
+        return np.tile(own.reshape(-1, 2) * step, (2, 1))
+    y, x = _nearest_cells(seen)
+    origin = np.stack([x, y], -1).astype(np.float32)
+    inward = cv2.GaussianBlur(origin - own, (0, 0), 2.0)
+    inward /= np.maximum(np.linalg.norm(inward, axis=-1, keepdims=True), 1e-6)
+    room = _room(seen.astype(np.float32), origin, inward)
+    out = []
+    for points in (front, back):
+        away = np.linalg.norm(points - front[y, x], axis=-1) * focal / (-front[y, x, 2] * step)
+        reach = room - np.abs(room - away % (2 * room))  # to and fro
+        keep = (hair < 0.3) | (seen if points is front else False)
+        target = np.where(keep[..., None], own, origin + inward * reach[..., None])
+        out.append(cv2.GaussianBlur(target.astype(np.float32), (0, 0), 0.7).reshape(-1, 2) * step)
+    return np.concatenate(out).astype(np.float32)
+
+
+def _room(seen: Array, origin: Array, direction: Array, most: int = 40, stride: int = 2) -> Array:
+    """(h, w) cells, at least 2, that can be walked from an origin in a direction before what was seen ends."""
+    room = np.full(seen.shape, 2.0, np.float32)
+    going = np.ones(seen.shape, bool)
+    for distance in range(stride, most, stride):
+        x, y = np.moveaxis(origin + distance * direction, -1, 0)
+        going &= cv2.remap(seen, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) > 0.9
+        room[going] = distance
+    return np.maximum(cv2.GaussianBlur(room, (0, 0), 2.0), 2)
 
 
 def _nearest(anchors: NDArray[np.int64]) -> tuple[NDArray[np.int64], Array]:

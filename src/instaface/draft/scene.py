@@ -49,9 +49,7 @@ class Scene:
         body: (H, W, 4) float32 colour 0..255 and opacity 0..1 of what stays, continued behind the head.
         throat: (H, W) float32 0..1 where the neck is seen.
         head: (H, W, 4) float32 the same of the head, hair, ears and neck, without background in its colour.
-        solid: (H, W, 3) float32 the head's colour, continued from well inside over its silhouette.
         hair: (H, W) float32 0..1, hair.
-        under: (H, W, 3) float32 the hair's colour, continued under the face.
         bare: (H, W) float32 0..1, the person without hair and clothes.
         surface: (H, W) float32 0..1 where the camera sees the face model's surface and nothing in front of it.
         open: (H, W) float32 0..1 well inside of the mouth's and the eyes' openings.
@@ -77,9 +75,7 @@ class Scene:
     body: Array
     throat: Array
     head: Array
-    solid: Array
     hair: Array
-    under: Array
     bare: Array
     surface: Array
     open: Array
@@ -125,6 +121,15 @@ class Scene:
         points[labels[contour]] = self.positions[contour]
         return points[labels], distance
 
+    @cached_property
+    def loose(self) -> Array:
+        """(H, W) float32 0..1: as close around hair as it may be loose, but not around skin."""
+        size = max(self.hair.shape)
+        reach, edge = _odd(0.03 * size), _odd(0.012 * size)
+        hair = cv2.dilate((self.hair > 0.5).astype(np.float32), np.ones((reach, reach)))
+        skin = cv2.dilate((self.bare > 0.8).astype(np.float32), np.ones((edge, edge)))
+        return cv2.GaussianBlur(hair * (1 - skin), (0, 0), 0.004 * size)
+
     @property
     def window(self) -> tuple[slice, slice]:
         """The frame's rows and columns of the canvas."""
@@ -148,6 +153,7 @@ class Parts:
         lips: the lips.
         eyes: the eyeballs and their sockets.
         irises: a part of ``eyes``.
+        ears: the ears.
     """
 
     scalp: Mask
@@ -159,6 +165,7 @@ class Parts:
     lips: Mask
     eyes: Mask
     irises: Mask
+    ears: Mask
 
     @classmethod
     def of(cls, model: MorphableModel) -> Parts:
@@ -176,6 +183,7 @@ class Parts:
                 model, "eyeball_left", "eyeball_right", "eye_left", "eye_right", "eye_sockets", touching=True
             ),
             irises=_faces_of(model, "iris_left", "iris_right", touching=True),
+            ears=_faces_of(model, "ears", touching=True),
         )
 
 
@@ -224,6 +232,7 @@ class View:
     raised: Array
     projected: Array
     depth: Array
+    skull: Array
     vertex: NDArray[np.int64]
     part: Array
     neck: Array
@@ -247,6 +256,7 @@ class View:
             raster = rasterise(projected, model.faces.numpy(), camera.height, camera.width)
         chin = projected[model.head_weight.numpy() > 0.99, 1].max()
         drawn = parts.face | parts.neck
+        skull = ~(parts.ears | parts.shoulders)
         return cls(
             camera=camera,
             vertices=vertices,
@@ -254,13 +264,19 @@ class View:
             raised=above,
             projected=projected,
             depth=raster.depth,
+            skull=rasterise(projected, model.faces.numpy()[skull], camera.height, camera.width).depth,
             vertex=np.where(raster.covered, model.faces.numpy()[raster.face_index, 0], -1),
             part=(raster.covered & drawn[raster.face_index]).astype(np.float32),
             neck=(raster.covered & parts.neck[raster.face_index]).astype(np.float32),
             open=_well_inside(raster, parts),
             near=_near(raster.covered & (parts.face | parts.scalp)[raster.face_index], chin),
-            covered=raster.covered,
+            covered=raster.covered & ~parts.shoulders[raster.face_index],
         )
+
+    def ear_rows(self, model: MorphableModel) -> tuple[float, float]:
+        """Rows in pixels of the ears' top and bottom."""
+        ears = self.projected[model.regions["ears"].numpy() if "ears" in model.regions else slice(None), 1]
+        return float(ears.min()), float(ears.max())
 
     def head_box(self, model: MorphableModel) -> tuple[float, float, float, float]:
         """Left, top, right, bottom of the head (not the neck) in pixels."""
@@ -304,7 +320,8 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     shell = _shell(view, model, surface, head_alpha, person, hair)
     parts = Parts.of(model)
     lids = Lids.of(model, face.parameters, parts.face & ~parts.inside & ~parts.eyes)
-    texture = _texture(view, model, face.parameters, lids, head, bare * inside, hair * inside)
+    hugging = hair * inside * (1 - _hanging(shell, hair))
+    texture = _texture(view, model, face.parameters, lids, head, bare * inside, hugging)
     return Scene(
         camera=camera,
         parameters=face.parameters,
@@ -315,11 +332,9 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         person=person,
         plate=plate,
         body=body,
-        throat=view.neck * surface,
+        throat=np.maximum(view.neck * surface, _low_skin(view, model, bare)),
         head=head,
-        solid=solid,
         hair=hair,
-        under=push_pull(solid, smoothstep(head_alpha * (1 - surface) * inside, 0.6, 0.9)),
         bare=bare,
         surface=surface,
         open=view.open,
@@ -413,6 +428,16 @@ def _body(photo: Array, stays: Array, hidden: Array, inside: Array) -> Array:
     return np.dstack([continue_texture(photo, known), alpha.clip(0, 1)]).astype(np.float32)
 
 
+def _low_skin(view: View, model: MorphableModel, bare: Array) -> Array:
+    """(H, W) 0..1: bare skin below the ears that lies well outside of the face: neck, chest, hands."""
+    _, top, _, chin = view.head_box(model)
+    face = cv2.dilate(view.part - view.neck, np.ones((_odd(0.05 * (chin - top)),) * 2))
+    lobe = view.ear_rows(model)[1]
+    core = np.where(np.arange(len(bare)) > lobe, 1, 0)[:, None] * (bare * (1 - face) > 0.95)
+    opened = cv2.morphologyEx(core.astype(np.uint8), cv2.MORPH_OPEN, np.ones((_odd(0.04 * (chin - top)),) * 2))
+    return np.minimum(bare, cv2.GaussianBlur(opened.astype(np.float32), (0, 0), 1))
+
+
 def _unmix(photo: Array, alpha: Array, behind: Array, solid: Array) -> Array:
     """Colour of a layer without what shines through at its soft edge."""
     a = np.maximum(alpha, 0.2)[..., None]
@@ -429,21 +454,45 @@ def _shell(view: View, model: MorphableModel, surface: Array, head_alpha: Array,
         np.minimum(np.arange(n) * step, size - 1) for n, size in zip(covered.shape, (height, width), strict=True)
     )
     z = np.where(covered, -view.depth[np.ix_(rows, columns)], -np.inf).astype(np.float32)
+    skull = np.where(covered, -view.skull[np.ix_(rows, columns)], -np.inf).astype(np.float32)
     face = (to_grid(surface, step) > 0.9) & covered
     head = (to_grid(head_alpha, step) > 0.3) | face
     # The silhouette lies one cell further in, so that front and back have met where the head's opacity ends.
     outside = _grow(to_grid(person, step) < 0.5) & ~face
     head &= ~outside
     middle = _middle(view, model)
-    field, rim = heights(head, face, outside, z, middle, step * -middle / view.camera.focal)
-    near = _grow(_grow(head))
-    bare = near & (~face | _grow(~face))
-    corners = (slice(None, -1), slice(1, None))
-    all_near = np.logical_and.reduce([near[a, b] for a in corners for b in corners])
-    any_bare = np.logical_or.reduce([bare[a, b] for a in corners for b in corners])
-    weights = _shell_weights(view, model, field.shape, step)
+    hairy, opacity = to_grid(hair, step), to_grid(head_alpha, step)
+    low = np.broadcast_to(smoothstep(rows, *view.ear_rows(model))[:, None], face.shape)
+    relief = heights(head, face, outside, z, skull, low, hairy > 0.5, middle, step * -middle / view.camera.focal)
+    near = _grow(_grow(_grow(head)))
+    bare = near & (~face | _grow(~face) | relief.behind)
+    # What hangs behind the face is not joined to it.
+    hanging = relief.hanging | relief.behind
+    wall = _any(hanging) & _any(~hanging & face) & (np.ptp(_corners(relief.z), 0) > WALL)
+    cells = ~_any(~near) & _any(bare) & ~wall
+    weights = _shell_weights(view, model, face.shape, step)
     anchors = np.where(face, view.vertex[np.ix_(rows, columns)], -1)
-    return build_shell(view.camera, field, rim, weights, all_near & any_bare, step, anchors, to_grid(hair, step))
+    return build_shell(view.camera, relief, middle, weights, cells, step, anchors, hairy, opacity)
+
+
+def _hanging(shell: Shell, hair: Array) -> Array:
+    """(H, W) 0..1 where hair hangs behind the face, and so is not what the face's outline shows."""
+    hanging = cv2.dilate(shell.hanging.reshape(shell.shape).astype(np.float32), np.ones((3, 3)))
+    height, width = hair.shape
+    return cv2.resize(hanging, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+WALL = 1.0  # centimetres in depth from which on a square of the shell would join what hangs behind to the face
+
+
+def _corners(cells: NDArray) -> list[NDArray]:
+    """(h, w) to the (h - 1, w - 1) values at each of the four corners of the squares between."""
+    return [cells[a, b] for a in (slice(None, -1), slice(1, None)) for b in (slice(None, -1), slice(1, None))]
+
+
+def _any(cells: Mask) -> Mask:
+    """(h - 1, w - 1) squares of which any corner is in (h, w) ``cells``."""
+    return np.logical_or.reduce(_corners(cells))
 
 
 def _grow(cells: Mask) -> Mask:
@@ -452,8 +501,11 @@ def _grow(cells: Mask) -> Mask:
 
 
 def _middle(view: View, model: MorphableModel) -> float:
-    """z of the plane through the head's widest points, in which its silhouette lies."""
-    head = view.vertices[model.head_weight.numpy() > 0.99]
+    """z of the plane through the skull's widest points, in which its silhouette lies."""
+    of_skull = model.head_weight.numpy() > 0.99
+    if "ears" in model.regions:
+        of_skull[model.regions["ears"].numpy()] = False
+    head = view.vertices[of_skull]
     off_axis = np.abs(head[:, 0] - np.median(head[:, 0]))
     return float(np.median(head[off_axis > np.quantile(off_axis, 0.95), 2]))
 
@@ -478,18 +530,23 @@ def _texture(
 ) -> Texture:
     facing = -(view.normals * view.vertices).sum(-1) / np.linalg.norm(view.vertices, axis=-1)
     parts = Parts.of(model)
-    per_vertex = np.column_stack([view.projected, facing, view.normals, lids.hidden, lids.lashes])
+    per_vertex = np.column_stack(
+        [view.projected, facing, view.normals, lids.hidden, lids.lashes, _shading(view.normals, parameters)]
+    )
     attributes, occupied, face = unwrap(model, per_vertex.astype(np.float32))
     x, y = attributes[..., 0] - 0.5, attributes[..., 1] - 0.5
     colour = cv2.remap(head[..., :3], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     masks = np.dstack([cv2.erode(bare, np.ones((5, 5))), hair, view.open])
     shown, haired, open_ = np.moveaxis(cv2.remap(masks, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), -1, 0)
-    lid, lashes = attributes[..., 7], attributes[..., 8:]
+    lid, lashes = attributes[..., 7], attributes[..., 8:-1]
     within = (parts.inside | parts.eyes)[face]
-    faced = occupied * visible(attributes[..., :3], view.depth) * smoothstep(attributes[..., 3], 0.1, 0.4)
+    faced = occupied * visible(attributes[..., :3], view.depth) * smoothstep(attributes[..., 3], 0.15, 0.45)
     faced = faced * np.where(within, open_, smoothstep(_density(x, y, occupied), *STRETCH) * (1 - _around(lid)))
     seen, haired = (shown * faced).astype(np.float32), (haired * faced).astype(np.float32)
-    texture = complete(colour, seen, haired, occupied & ~within)
+    shading = np.where(occupied[..., None], attributes[..., -1:], 1)
+    left = np.arange(occupied.shape[1]) < occupied.shape[1] // 2
+    ears, scalp = (part[face] & occupied for part in (parts.ears, parts.scalp))
+    texture = complete(colour, seen, haired, occupied & ~within, shading, [ears & left, ears & ~left, scalp & ~ears])
     # What opens the mouth or turns the eyes shows was rarely seen: the model's own colours, matched to what was seen.
     painted = _painted(model, parameters, attributes[..., 4:7], parts.eyes[face])
     if np.abs(colour - colour.mean(-1, keepdims=True))[seen > 0.5].mean() < GREYISH:
@@ -522,6 +579,14 @@ def _around(lid: Array) -> Array:
     return cv2.GaussianBlur(wide, (0, 0), LASH_TEXELS / 6).clip(0, 1)
 
 
+def _shading(normals: Array, parameters: FaceParameters) -> Array:
+    """(V,) shading over its value for a surface that faces the camera, as a factor of sRGB values."""
+    frontal = torch.tensor([[0.0, 0.0, 1.0]])
+    grey = shade(torch.cat([torch.from_numpy(normals).float(), frontal])[None], parameters.light)[0].mean(-1)
+    return ((grey[:-1] / grey[-1].clamp(min=1e-3)).clamp(*SHADED) ** (1 / 2.2)).numpy()
+
+
+SHADED = 0.3, 2.5  # range of shading that the estimated light is believed to reach
 STRETCH = 0.06, 0.2  # of the usual number of pixels a texel: what is stretched out of less is not trusted
 
 

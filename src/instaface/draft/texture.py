@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft.fill import push_pull, smoothstep
+from instaface.draft.fill import push_pull, reflect, smoothstep
 from instaface.face import MorphableModel
 from instaface.render.rasterise import interpolate, rasterise
 
 Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 SIZE = 512  # texels a side of the unwrapped texture
 
@@ -23,7 +24,7 @@ class Texture:
     """Unwrapped colours of one face.
 
     Attributes:
-        colour: (S, S, 3) float32, 0..255 as in the photo; seen, mirrored or filled.
+        colour: (S, S, 3) float32, 0..255 in the photo's light; seen, mirrored or filled.
         mirrored: (S, S) float32 0..1, share of each texel that comes from the face's other half.
     """
 
@@ -55,27 +56,75 @@ def unwrap(
     return interpolate(raster, model.faces.numpy(), points), raster.covered, np.maximum(raster.face_index, 0)
 
 
-def complete(colour: Array, seen: Array, haired: Array, skin: NDArray[np.bool_]) -> Texture:
-    """Fills a texture from the face's other half where that was seen, else smoothly.
+def complete(colour: Array, seen: Array, haired: Array, skin: Mask, shading: Array, groups: list[Mask]) -> Texture:
+    """Fills a texture from the face's other half where that was seen, else smoothly, with the grain of the skin seen.
+
+    Skin and hair are filled apart, so that neither runs into the other; which of them a texel shows is continued from
+    the texels around it, in an ear or the scalp from that part alone.
 
     Args:
         colour: (S, S, 3) float32 unwrapped colours.
-        seen: (S, S) float32 0..1, trust in each texel.
+        seen: (S, S) float32 0..1, trust in each texel as skin.
         haired: (S, S) float32 0..1, texels that hair covers in the photo. They take the hair's colour: an ear under
             hair shall not come out from under it.
         skin: (S, S) texels whose island is mirror symmetric (u to 1 - u).
+        shading: (S, S, 1) float32 factor by which the photo's light scales a texel's colour: what is filled in takes
+            the light of its own place.
+        groups: (S, S) texels of each part that is hairy or bare by itself.
     """
-    other, other_seen = colour[:, ::-1], np.where(skin, seen[:, ::-1], 0.0).astype(np.float32)
-    other = other * _gain(colour, other, np.minimum(seen, other_seen))
+    even = colour / shading
+    other, other_seen = even[:, ::-1], np.where(skin, seen[:, ::-1], 0.0).astype(np.float32)
+    other = other * _gain(even, other, np.minimum(seen, other_seen))
     hair_near, skin_near = (cv2.GaussianBlur(m, (0, 0), SIZE / 40) for m in (haired, seen))
     bare = 1 - smoothstep(hair_near / (hair_near + skin_near + 0.05), 0.2, 0.5)
     unknown = 1 - smoothstep(hair_near + skin_near, 0.02, 0.1)
-    other_known = other_seen * bare + np.where(skin, haired[:, ::-1], 0) * unknown
-    share = (1 - seen - haired).clip(0, 1) * other_known
-    weight = seen + haired + share
-    mixed = (colour * (seen + haired)[..., None] + other * share[..., None]) / np.maximum(weight, 1e-6)[..., None]
-    filled = push_pull(mixed.astype(np.float32), weight.clip(0, 1).astype(np.float32))
-    return Texture(np.clip(filled, 0, 255), (share * other_seen).astype(np.float32))
+    rest = (1 - seen - haired).clip(0, 1)
+    share, hair_share = rest * other_seen * bare, rest * np.where(skin, haired[:, ::-1], 0) * unknown
+    # 1. Skin: seen, mirrored, continued; what is continued gets the grain that the rest has.
+    weight = seen + share
+    mixed = (even * seen[..., None] + other * share[..., None]) / np.maximum(weight, 1e-6)[..., None]
+    weight = weight.clip(0, 1).astype(np.float32)
+    filled = push_pull(mixed.astype(np.float32), weight)
+    filled += (1 - weight[..., None]) * _grain(even, seen > 0.95)
+    # 2. Hair.
+    hair_weight = (haired + hair_share).astype(np.float32)
+    mixed = colour * haired[..., None] + colour[:, ::-1] * hair_share[..., None]
+    strands = push_pull(mixed / np.maximum(hair_weight, 1e-6)[..., None], hair_weight.clip(0, 1))
+    # 3. Which of both.
+    hairy = _continued_class(haired + hair_share, seen + share, groups)[..., None]
+    final = filled * shading
+    final += hairy * (strands - final)
+    return Texture(np.clip(final, 0, 255), (share * other_seen).astype(np.float32))
+
+
+def _continued_class(hair: Array, skin: Array, groups: list[Mask]) -> Array:
+    """(S, S) float32 0..1: where there is hair, continued from the texels that show one or the other."""
+    total = hair + skin
+    share = (hair / np.maximum(total, 1e-6)).astype(np.float32)
+    known = total.clip(0, 1).astype(np.float32)
+    out = push_pull(share, known)
+    for group in groups:
+        inside = known * group
+        if inside.sum() > GROUP_SEEN * group.sum():
+            out = np.where(group, push_pull(share, inside), out)
+    return smoothstep(out, 0.35, 0.65).astype(np.float32)
+
+
+GROUP_SEEN = 0.03  # share of a part's texels from which on it is judged by itself
+GRAIN = 2.5  # texels: standard deviation of the blur that skin's grain stands out from
+
+
+def _grain(colour: Array, known: Mask) -> Array:
+    """(S, S, 3) fine detail of what is known, reflected at its border; brows and lashes are cut to the skin's range."""
+    if known.sum() < 100:
+        return np.zeros_like(colour)
+    weight = known.astype(np.float32)
+    stacked = cv2.GaussianBlur(np.dstack([colour * weight[..., None], weight]), (0, 0), GRAIN)
+    detail = colour - stacked[..., :3] / np.maximum(stacked[..., 3:], 1e-3)
+    most = 2 * np.median(np.abs(detail[known]), 0) / 0.6745
+    detail = detail.clip(-most, most) * weight[..., None]
+    reflected, trust = reflect(detail, known, smooth=4)
+    return reflected * smoothstep(trust, 0, 0.3)[..., None]
 
 
 def matched(painted: Array, colour: Array, seen: Array) -> Array:

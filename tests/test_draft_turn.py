@@ -1,0 +1,102 @@
+"""What a turn uncovers in the draft, on rendered heads with and without hair over a background of a key colour."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from instaface.draft import draft, take_apart
+from instaface.face import Camera, OpenHead
+from instaface.photo import Photo
+from instaface.render import render_maps
+from instaface.render.maps import region_mask
+from instaface.track import Frame, Matte, TrackedFace
+
+SIZE = 224
+KEY = np.array([0, 255, 0], np.float32)
+HAIR = np.array([40, 28, 22], np.float32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return OpenHead.load()
+
+
+def picture(model, parameters, camera, haired):
+    """Pixels, opacity and hair of a rendered head; for ``haired``, with its scalp dark and grained."""
+    maps = render_maps(model, parameters, camera)
+    colour = 255 * maps.rendering.clip(0, 1) ** (1 / 2.2)
+    hair = region_mask(model, maps, "scalp").astype(np.float32) * haired
+    grain = np.random.default_rng(0).normal(0, 6, (SIZE, SIZE, 1))
+    colour = colour + hair[..., None] * (HAIR + grain - colour)
+    alpha = maps.mask[..., None]
+    return (colour * alpha + KEY * (1 - alpha)).clip(0, 255).astype(np.uint8), maps, hair
+
+
+@pytest.fixture(scope="module", params=[0.0, 1.0], ids=["bald", "haired"])
+def head(request, model):
+    """A rendered head, with its true parameters and matte, and whether it has hair."""
+    parameters, camera = model.neutral(), Camera.for_photo(SIZE, SIZE)
+    pixels, maps, hair = picture(model, parameters, camera, request.param)
+    nothing = np.zeros((SIZE, SIZE), np.float32)
+    face = TrackedFace(
+        photo=Photo(pixels),
+        index=0,
+        box=(0, 0, SIZE, SIZE),
+        score=1.0,
+        landmarks=np.zeros((478, 2), np.float32),
+        parameters=parameters,
+        camera=camera,
+        frame=Frame(0, 0, SIZE, SIZE),
+        matte=Matte(maps.mask.astype(np.float32), np.minimum(hair, maps.mask).astype(np.float32), nothing),
+        fit_error=0.0,
+    )
+    return face, take_apart(face, model), request.param
+
+
+@pytest.fixture(scope="module", params=[(30, 0), (-30, 0), (0, 15)], ids=["right", "left", "up"])
+def turn(request, head, model):
+    """Of a turned head: the draft's pixels, the true picture, and the regions in it."""
+    face, scene, haired = head
+    edited = face.parameters.replace(head=face.parameters.head + torch.tensor([[*request.param, 0.0]]))
+    drawn = draft(face, edited, model, scene).pixels.astype(float)
+    true, maps, _ = picture(model, edited, face.camera, haired)
+    return drawn, true.astype(float), maps, haired
+
+
+def test_nothing_shines_through_a_turned_head(turn, model):
+    drawn, _, maps, _ = turn
+    inside = region_mask(model, maps, "face", "ears", "scalp")
+    inside &= cv2.erode((maps.mask > 0.99).astype(np.uint8), np.ones((3, 3))) > 0  # the outline itself is soft
+    green = drawn[..., 1] - drawn[..., [0, 2]].max(-1)
+    assert (green[inside] > 40).sum() <= 2
+
+
+def test_ears_have_the_skin_s_colour(turn, model):
+    drawn, true, maps, _ = turn
+    ear = region_mask(model, maps, "ears") & (maps.mask > 0.99)
+    assert ear.sum() > 100
+    assert np.abs(drawn[ear].mean(0) - true[ear].mean(0)).max() < 20
+    assert np.percentile(np.abs(drawn[ear] - true[ear]).max(-1), 90) < 60
+
+
+def test_what_was_hidden_looks_like_what_is_there(turn, model):
+    drawn, true, maps, _ = turn
+    inside = region_mask(model, maps, "face", "ears", "scalp") & (maps.mask > 0.99)
+    assert np.abs(drawn[inside] - true[inside]).max(-1).mean() < 14
+
+
+def test_the_hair_goes_on_around_the_head(turn, model):
+    drawn, _, maps, haired = turn
+    if not haired:
+        pytest.skip("no hair on this head")
+    scalp = region_mask(model, maps, "scalp") & (maps.mask > 0.99)
+    assert (drawn[scalp].mean(-1) < 90).mean() > 0.93  # the hairline itself is a pixel off here and there
+
+
+def test_the_background_stays_free(turn):
+    drawn, _, maps, _ = turn
+    away = cv2.dilate((maps.mask > 0).astype(np.uint8), np.ones((9, 9))) == 0
+    away[SIZE * 2 // 3 :] = False  # the shoulders stay where they are
+    green = drawn[..., 1] - drawn[..., [0, 2]].max(-1)
+    assert (green[away] < 100).mean() < 0.004
