@@ -147,7 +147,7 @@ def test_the_evaluated_editor_may_have_another_face_model(stack, tmp_path):
     from instaface.track import track
 
     options = SystemOptions(face_model="flame")
-    assert options.name == "geometric-flame"
+    assert options.name == "geometric flame"
     (source,) = track(stack)
     case = Case(stack, "turn", Edit(turn=15))
     target = source.parameters.replace(head=source.parameters.head + torch.tensor([[15.0, 0.0, 0.0]]))
