@@ -145,8 +145,8 @@ def test_control_error_is_small_for_the_rendering_itself(reports):
     exact = reports[1]["exact"]
     assert value(exact, "control", "pose error", "yaw") < 6
     assert value(exact, "control", "pose slope", "yaw") == pytest.approx(1, abs=0.25)
-    for judge in ("PnP", "dlib"):
-        assert value(exact, "control", f"pose slope, {judge}", "pitch") == pytest.approx(1, abs=0.3)
+    for judge, tolerance in (("PnP", 0.3), ("dlib", 0.45)):  # five points say little
+        assert value(exact, "control", f"pose slope, {judge}", "pitch") == pytest.approx(1, abs=tolerance)
         assert value(exact, "control", f"pose slope, {judge}", "yaw") == pytest.approx(1, abs=0.2)
     assert value(exact, "control", "lost") == 0
     assert value(exact, "control", "expression slope", "open") == pytest.approx(1, abs=0.5)
