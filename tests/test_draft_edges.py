@@ -1,5 +1,7 @@
 """Outlines in the geometric edit: what an edit does not concern stays, and what is soft stays soft."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -127,8 +129,8 @@ def test_new_light_fades_out_with_the_hair(face, scene, model, background):
     assert soft.sum() > 500 and np.abs(error[soft]).mean() < 0.06  # hair's own new light is in it
 
 
-@pytest.mark.parametrize("turn", [(3.0, 0.0), (12.0, 0.0), (0.0, 8.0)])
-def test_a_soft_outline_stays_soft_when_the_head_turns(face, scene, model, background, turn):
+@pytest.mark.parametrize(("turn", "tolerance"), [((3.0, 0.0), 0.3), ((12.0, 0.0), 0.5), ((0.0, 8.0), 0.5)])
+def test_a_soft_outline_stays_soft_when_the_head_turns(face, scene, model, background, turn, tolerance):
     edited = face.parameters.replace(head=face.parameters.head + torch.tensor([[*turn, 0.0]]))
     result = draft(face, edited, model, scene)
     rows = np.s_[: int(0.4 * SIZE)]
@@ -138,4 +140,42 @@ def test_a_soft_outline_stays_soft_when_the_head_turns(face, scene, model, backg
     edges = np.linspace(0.1, 0.9, 5)
     expected, found = (np.histogram(opacity, edges)[0] for opacity in (was, now))
     assert expected.min() > 100
-    assert (np.abs(found / expected - 1) < 0.35).all()
+    assert (np.abs(found / expected - 1) < tolerance).all()
+
+
+def test_nothing_of_the_person_remains_in_the_background(face, model, background):
+    """Stray hairs that the matte knows little of, and spots close by, are not continued behind the head."""
+    rng = np.random.default_rng(1)
+    pixels, person = face.frame_pixels.copy(), face.matte.person.copy()
+    inside = np.argwhere(cv2.dilate(person, np.ones((9, 9))) > 0.5)
+    for _ in range(60):
+        (y, x), angle = inside[rng.integers(len(inside))], rng.uniform(0, 2 * np.pi)
+        end = int(np.clip(x + 26 * np.cos(angle), 0, SIZE - 1)), int(np.clip(y + 26 * np.sin(angle), 0, SIZE - 1))
+        cv2.line(pixels, (int(x), int(y)), end, HAIR.tolist(), 1, cv2.LINE_AA)
+        cv2.line(person, (int(x), int(y)), end, (0.04,), 1, cv2.LINE_AA) if person[end[::-1]] == 0 else None
+    person = np.maximum(person, face.matte.person)
+    strewn = replace(face, photo=Photo(pixels), matte=replace(face.matte, person=person))
+    plate = take_apart(strewn, model).plate
+    around = cv2.dilate(face.matte.person, np.ones((41, 41))) > 0.5
+    error = np.abs(plate - background)[around]
+    assert error.mean() < 4 and np.percentile(error, 99) < 12
+    grain = (plate - cv2.GaussianBlur(plate, (0, 0), 3))[
+        cv2.erode((face.matte.person < 0.02) * 1.0, np.ones((9, 9))) > 0
+    ]
+    assert 0.7 < grain.std() / 1.5 < 1.3
+
+
+def test_no_stray_hair_stays_behind_when_the_head_tilts(face, scene, model, background):
+    """The wall that a tilt uncovers is bare, though hair of any faintness was before it."""
+    edited = face.parameters.replace(head=face.parameters.head + torch.tensor([[0.0, 0.0, 20.0]]))
+    result = draft(face, edited, model, scene)
+    rows, columns = np.s_[: SIZE // 3], np.s_[:]
+    now = cv2.dilate(render_maps(model, edited, face.camera).mask, np.ones((39, 39)))[rows, columns] > 0
+    left = (face.matte.person[rows, columns] > 0.3) & ~now
+    assert left.sum() > 100
+    assert np.abs(opacity_seen(result.pixels, background)[rows, columns][left]).max() < 0.1
+
+
+def test_loose_hair_has_the_colour_of_hair_not_of_skin_or_wall(scene, face):
+    soft = (face.matte.hair > 0.05) & (face.matte.hair < 0.9) & (face.matte.person == face.matte.hair)
+    assert np.abs(scene.head[..., :3][soft] - HAIR).mean() < 8

@@ -173,3 +173,27 @@ def test_masks_of_large_frames_have_the_working_resolution(astronaut: NDArray[np
     assert max(person.shape) == WORKING
     small = cv2.resize(person, (frame.width, frame.height), interpolation=cv2.INTER_AREA)
     assert np.abs(small - face.matte.person).mean() < 0.03
+
+
+def test_strands_before_a_plain_wall_are_found_and_grain_is_not() -> None:
+    import cv2
+
+    from instaface.track.matte import strands
+
+    rng = np.random.default_rng(0)
+    picture = 200 + rng.normal(0, 2, (256, 256, 3))
+    person = np.zeros((256, 256), np.float32)
+    cv2.circle(person, (128, 128), 60, (1.0,), -1, cv2.LINE_AA)
+    strand = np.zeros_like(person)
+    for angle in np.linspace(0, 2 * np.pi, 12, endpoint=False):
+        ends = [(int(128 + r * np.cos(angle)), int(128 + r * np.sin(angle))) for r in (55, 72)]
+        cv2.line(strand, *ends, (0.7,), 1, cv2.LINE_AA)
+    alone = np.zeros_like(person)
+    cv2.line(alone, (20, 20), (50, 20), (0.7,), 1)
+    opacity = np.maximum(person, np.maximum(strand, alone))[..., None]
+    picture = (picture + opacity * ([40, 30, 25] - picture)).clip(0, 255).astype(np.uint8)
+    found = strands(picture, person, person)
+    outside = cv2.erode((person < 0.01).astype(np.uint8), np.ones((5, 5))) > 0
+    on, off = outside & (strand > 0.3), outside & (cv2.dilate(strand, np.ones((5, 5))) == 0)
+    assert on.sum() > 50 and np.abs(found - strand)[on].mean() < 0.1
+    assert (found[off] > 0.05).mean() < 0.001 and (found[alone > 0] == 0).all()

@@ -18,7 +18,7 @@ Array = NDArray[np.float32]
 GREY = 127.5  # what was never seen, in the appearance map
 KNOWN = 0.45  # coverage from which on the photo says what is there: seen or mirrored
 VISIBLE = 0.02  # opacity from which a layer counts
-FRINGE = 0.03  # of the canvas' longer side: how far on either side of the outline hair is loose
+FRINGE = 0.03, 0.08  # of the canvas' longer side: how far inside and outside of the outline hair is loose
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,15 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draf
     _put_on(worn, alpha, colour, seen, known)
     a, still = alpha[..., None], (1 - moved)[..., None]
     final = scene.plate + a * (colour - scene.plate)
-    missing = still * (scene.photo - final)
     if any(layer.relit for layer in layers):
-        colour += a * missing
+        colour = (colour + a * still * (scene.photo - final)).clip(0, 255)
         ratio = _light(layers, opacity)
         ratio[worn.window] += worn.alpha[..., None] * (worn.ratio - ratio[worn.window])
-        lit = relight(colour, ratio)
-        final += a * (lit - colour) + (a * a) * missing
-        missing *= 1 - a * a
-    final += missing
+        final = scene.plate + a * (colour - scene.plate)
+        change = a * (relight(colour, ratio) - colour)
+        final += change + still * (scene.photo - final)
+    else:
+        final += still * (scene.photo - final)
     mask = (moved > 0) | (np.abs(final - scene.photo).max(-1) > 0.5)
     # 4. What the photo knows of it.
     background = (scene.person < VISIBLE) * scene.inside
@@ -132,9 +132,10 @@ def _overlaid(scene: Scene, layers: list[Layer]) -> tuple[Array, Array, Array]:
         w = layer.window
         shows = layer.alpha * through[w]
         moved[w] = np.maximum(moved[w], _shows(shows) * (1 - layer.still))
-        new = (layer.alpha > 0.5) & ~found[w]
+        new = (layer.alpha > 0.2) & ~found[w]
         if layer.source is not None:
-            source[w][new] = layer.source[new]
+            away = new & (layer.still < 1)
+            source[w][away] = layer.source[away]
         found[w] |= new
         through[w] *= 1 - layer.alpha
     return 1 - through, source, moved
@@ -173,17 +174,27 @@ def follow_outline(scene: Scene, solid: NDArray[np.bool_], source: Array) -> tup
     column, row = at.astype(int).T.clip(0, [[solid.shape[1] - 1], [solid.shape[0] - 1]])
     moved = at - scene.positions[contour]
     deep = distance[row, column]
-    snaps = smoothstep(deep, 0.005 * size, 0.01 * size) * (2 * np.linalg.norm(moved, axis=-1) / (deep + 1e-6)).clip(
+    snaps = smoothstep(deep, 0.004 * size, 0.03 * size) * (2 * np.linalg.norm(moved, axis=-1) / (deep + 1e-6)).clip(
         0, 1
     )
     way = np.zeros_like(source)
     way[contour] = moved + snaps[:, None] * (nearest[row, column] - at)
-    sigma = 0.012 * size
-    weight = cv2.GaussianBlur(contour.astype(np.float32), (0, 0), sigma)
-    way = cv2.GaussianBlur(way, (0, 0), sigma) / np.maximum(weight, 1e-6)[..., None]
-    way = push_pull(way, (weight * sigma * 4).clip(0, 1))
+    way = _smoothed(way, contour.astype(np.float32), 0.02 * size)
     away = cv2.distanceTransform((~contour).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    return way, 1 - smoothstep(away, 0.5 * FRINGE * size, FRINGE * size)
+    reach = size * np.where(solid, *FRINGE).astype(np.float32)
+    return way, 1 - smoothstep(away / reach, 0.5, 1)
+
+
+def _smoothed(values: Array, weights: Array, sigma: float) -> Array:
+    """``values`` (H, W, C) where there is weight, averaged over ``sigma`` pixels and continued smoothly."""
+    height, width = weights.shape
+    step = max(1.0, sigma / 3)  # what is so smooth is found on a coarse grid
+    size = max(2, round(width / step)), max(2, round(height / step))
+    total = cv2.resize(np.dstack([values * weights[..., None], weights]), size, interpolation=cv2.INTER_AREA)
+    total = cv2.GaussianBlur(total, (0, 0), sigma / step)
+    mean = total[..., :-1] / np.maximum(total[..., -1:], 1e-6)
+    known = (total[..., -1] * 4 * sigma).clip(0, 1)
+    return cv2.resize(push_pull(mean, known), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _shifted(picture: Array, shift: Array) -> Array:
@@ -203,7 +214,7 @@ def _light(layers: list[Layer], opacity: Array) -> Array:
     for layer in layers:
         ratio[layer.window] += layer.alpha[..., None] * (layer.ratio - ratio[layer.window])
     solid = smoothstep(opacity, 0.9, 1)
-    around = cv2.GaussianBlur(push_pull(ratio, solid), (0, 0), 0.005 * max(opacity.shape))
+    around = _smoothed(ratio, solid, 0.005 * max(opacity.shape))
     return around + solid[..., None] * (ratio - around)
 
 

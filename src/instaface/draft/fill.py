@@ -66,20 +66,46 @@ def reflect(values: Array, known: NDArray[np.bool_], smooth: float) -> tuple[Arr
     return mapped, trust * np.exp(-((distance / (0.12 * max(height, width))) ** 2)).astype(np.float32)
 
 
-def continue_texture(values: Array, known: NDArray[np.bool_]) -> Array:
+def calmed(values: Array, known: NDArray[np.bool_], reach: int, usual: float = 2.5) -> Array:
+    """A picture without what is singular in it: stray hairs and spots on a plain wall, but not a wall's pattern.
+
+    Args:
+        values: (H, W, C) float32.
+        known: (H, W) where ``values`` hold.
+        reach: pixels around each pixel that say what is usual there.
+        usual: how many times the mean deviation from the surroundings a pixel may deviate.
+
+    Returns:
+        (H, W, C) float32; it holds in ``known`` only.
+    """
+    weight = known.astype(np.float32)[..., None]
+    total = np.maximum(cv2.blur(weight, (2 * reach + 1,) * 2), 1e-3)[..., None]
+
+    def around(picture: Array) -> Array:
+        return cv2.blur(picture * weight, (2 * reach + 1,) * 2) / total
+
+    mean = around(values)
+    detail = values - mean
+    most = usual * around(np.abs(detail))
+    return mean + np.clip(detail, -most, most)
+
+
+def continue_texture(values: Array, known: NDArray[np.bool_], texture: Array | None = None) -> Array:
     """Continues what is known of a picture: its texture close by, its colour farther away.
 
     Args:
         values: (H, W, C) float32.
         known: (H, W) where ``values`` hold.
+        texture: (H, W, C) float32 what is continued, if not ``values`` itself.
 
     Returns:
         (H, W, C) float32, equal to ``values`` inside of ``known``.
     """
-    smooth = push_pull(values, known.astype(np.float32))
+    texture = values if texture is None else texture
+    smooth = push_pull(texture, known.astype(np.float32))
     if not known.any():
         return smooth
-    mirrored, trust = reflect(values, known, smooth=4)
+    mirrored, trust = reflect(texture, known, smooth=4)
     trust = cv2.GaussianBlur(trust, (0, 0), 4)[..., None]
     keep = np.clip(2 * cv2.GaussianBlur(known.astype(np.float32), (0, 0), 2) - 1, 0, 1)[..., None]
     return keep * values + (1 - keep) * (smooth + trust * (mirrored - smooth))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from instaface.draft.fill import continue_texture, push_pull, smoothstep
+from instaface.draft.fill import calmed, continue_texture, push_pull, smoothstep
 from instaface.draft.glasses import Sheet, build_sheet, lift
 from instaface.draft.lids import Lids, at_rest
 from instaface.draft.relief import Shell, build_shell, heights, to_grid
@@ -312,11 +312,10 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
 
     reach = _odd(0.014 * max(photo.shape))
     near = cv2.dilate((head_alpha > 0.02).astype(np.float32), np.ones((2 * reach + 1,) * 2))
-    plate = continue_texture(photo, (cv2.dilate(everyone, np.ones((2 * reach + 1,) * 2)) < 0.02) & (inside > 0))
+    wall = (cv2.dilate(everyone, np.ones((2 * reach + 1,) * 2)) < 0.02) & (inside > 0)
+    plate = continue_texture(photo, wall, calmed(photo, wall, 2 * reach))
     body = _body(skin, stays, head_alpha - view.neck * surface, inside)
-    core = cv2.erode(head_alpha * inside, np.ones((reach, reach))) > 0.9
-    solid = continue_texture(skin, core)
-    head = np.dstack([_unmix(skin, head_alpha, plate, solid), head_alpha])
+    head = np.dstack([_unmix(skin, head_alpha, plate, inside), head_alpha])
     shell = _shell(view, model, surface, head_alpha, person, hair)
     parts = Parts.of(model)
     lids = Lids.of(model, face.parameters, parts.face & ~parts.inside & ~parts.eyes)
@@ -438,12 +437,11 @@ def _low_skin(view: View, model: MorphableModel, bare: Array) -> Array:
     return np.minimum(bare, cv2.GaussianBlur(opened.astype(np.float32), (0, 0), 1))
 
 
-def _unmix(photo: Array, alpha: Array, behind: Array, solid: Array) -> Array:
-    """Colour of a layer without what shines through at its soft edge."""
+def _unmix(photo: Array, alpha: Array, behind: Array, inside: Array) -> Array:
+    """Colour of a layer without what shines through at its soft edge: there, its colour close by goes on."""
     a = np.maximum(alpha, 0.2)[..., None]
     own = np.clip((photo - (1 - a) * behind) / a, 0, 255)
-    t = smoothstep(alpha, 0.3, 0.95)[..., None]
-    return (t * own + (1 - t) * solid).astype(np.float32)
+    return push_pull(own, smoothstep(alpha * inside, 0.3, 0.95)).astype(np.float32)
 
 
 def _shell(view: View, model: MorphableModel, surface: Array, head_alpha: Array, person: Array, hair: Array) -> Shell:

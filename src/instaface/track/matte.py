@@ -59,6 +59,8 @@ def matte(pixels: NDArray[np.uint8], landmarks: Floats, middle: Floats | None = 
     hair, clothes = shares(small, person, landmarks * scale, middle)
     firm = ((person - FIRM[0]) / (FIRM[1] - FIRM[0])).clip(0, 1)
     person = person + (1 - _share(hair, person)) * (firm - person)  # only hair lets anything through
+    loose = strands(small, person, hair)
+    person, hair = np.maximum(person, loose), np.maximum(hair, loose)
     hair = np.minimum(hair, person)
     return Matte(person, hair, np.minimum(clothes, person - hair))
 
@@ -138,6 +140,66 @@ def refine(pixels: NDArray[np.uint8], coarse: Floats) -> Floats:
     opacity = np.where(inside, 1, np.where(outside, 0, opacity)).astype(np.float32)
     smooth = guided(opacity, pixels, max(2, round(0.006 * max(height, width))), 0.015)
     return np.where(inside, 1, np.where(outside, 0, smooth)).astype(np.float32)
+
+
+def strands(pixels: NDArray[np.uint8], person: Floats, hair: Floats) -> Floats:
+    """Loose strands of hair before a plain background, beyond the band in which the outline is matted.
+
+    How far a pixel's colour has come from the wall's on the way to the hair's is its opacity; of that, what is thin
+    (a white top-hat), stands out of the wall's own grain and hangs together with the hair is a strand.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        person: (H, W) float32 0..1.
+        hair: (H, W) float32 0..1, at most ``person``.
+
+    Returns:
+        (H, W) float32 0..1.
+    """
+    import cv2
+
+    height, width = person.shape
+
+    def around(mask: Floats, reach: float) -> Floats:
+        return cv2.blur(mask, (2 * round(reach * max(height, width)) + 1,) * 2)
+
+    locks = (hair > 0.9).astype(np.float32)
+    wall = (around(person, 0.01) < 1e-3).astype(np.float32)
+    if not locks.any() or not wall.any():
+        return np.zeros_like(person)
+    # 1. How far each pixel's colour has come from the wall's to the hair's.
+    size = (COARSE // 2, COARSE // 2)
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    shrunk = [
+        (cv2.resize(mask, size, interpolation=cv2.INTER_AREA) > 0.99).astype(np.float32) for mask in (locks, wall)
+    ]
+    (fore, _), (back, _) = (_local_colour(small, mask, round(BAND * size[0])) for mask in shrunk)
+    path = fore - back
+    path /= np.maximum((path**2).sum(2, keepdims=True), 0.01)
+    offset = (back * path).sum(2, keepdims=True)
+    path = cv2.resize(np.dstack([path, offset]), (width, height), interpolation=cv2.INTER_LINEAR)
+    come = (pixels.astype(np.float32) / 255 * path[..., :3]).sum(2) - path[..., 3]
+    # 2. What of it is thin, and stands out of the wall's grain.
+    thickness = 2 * round(THIN * max(height, width)) + 1
+    thin = come - cv2.morphologyEx(come, cv2.MORPH_OPEN, np.ones((thickness, thickness), np.uint8))
+    grain = around(thin * wall, 0.05) / np.maximum(around(wall, 0.05), 1e-3)
+    opacity = thin * _ramp(thin, 2 * grain + 0.02, 4 * grain + 0.06)
+    # 3. What of that is outside of the person and hangs together with the hair.
+    opacity *= (person < 0.3) & (around(locks, STRANDS) > 0)
+    close = cv2.dilate(((opacity > 0.03) | (person > 0.3)).astype(np.uint8), np.ones((3, 3), np.uint8))
+    _, labels = cv2.connectedComponents(close)
+    attached = np.zeros(labels.max() + 1, bool)
+    attached[labels[locks > 0]] = True
+    attached[0] = False
+    return (opacity.clip(0, 1) * attached[labels]).astype(np.float32)
+
+
+THIN = 0.005  # of the picture's longer side: half the thickness of a strand at most
+STRANDS = 0.08  # of the picture's longer side: how far from the hair strands are looked for
+
+
+def _ramp(values: Floats, low: Floats, high: Floats) -> Floats:
+    return ((values - low) / (high - low)).clip(0, 1)
 
 
 def guided(values: Floats, guide: NDArray[np.uint8], radius: int, edge: float) -> Floats:
