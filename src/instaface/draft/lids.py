@@ -19,7 +19,7 @@ FOLDED = 1.3, 2.2  # growth of a lid's area as it closes, from what the photo sh
 MOVING = 0.2, 0.5  # of the closing lid's longest way: where lashes may cover what lies above the fold
 LASH_REACH = 0.05, 0.25  # centimetres that lashes reach up over the skin above the fold
 REACH = 1.5  # centimetres from the lids' edge within which skin belongs to them
-LASHES = 0.28, 0.44  # centimetres from the lid's edge, which is tucked in, over which the line of the lashes fades
+LASHES = 0.2, 0.5  # centimetres from the lower lid over which the line of the closed upper lid's lashes fades
 LASH_DARKNESS = 0.7
 
 
@@ -80,8 +80,10 @@ class Lids:
         for side in (left, ~left):
             leader[lids[side]] = lids[side][length[side].argmax()]
         way[lids] = gone[leader[lids]]
-        distance = cKDTree(after[edge]).query(after[lids])[0].astype(np.float32)
-        lashes[lids] = LASH_DARKNESS * (1 - smoothstep(distance, *LASHES))
+        upper, lower = lids[moving > 0.5], lids[(moving < 0.5) & (before[lids, 1] < before[edge, 1].mean())]
+        if len(upper) and len(lower):
+            apart = cKDTree(after[lower]).query(after[upper])[0].astype(np.float32)
+            lashes[upper] = LASH_DARKNESS * (1 - smoothstep(apart, *LASHES))
         return cls(hidden, lashes, leader, way, before[leader])
 
 

@@ -1,0 +1,139 @@
+"""Mouth and eyes in the geometric edit: what opens, what closes, and what lies inside."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from instaface.draft import draft, take_apart
+from instaface.draft.carry import Layer
+from instaface.draft.openings import over
+from instaface.draft.teeth import raised, upper_jaw
+from instaface.face import Camera, OpenHead
+from instaface.photo import Photo
+from instaface.render import render_maps
+from instaface.track import Frame, Matte, TrackedFace
+
+SIZE = 320
+
+
+@pytest.fixture(scope="module")
+def model():
+    return OpenHead.load()
+
+
+def photographed(model, parameters, drawn=None):
+    """A rendering of a face, as if tracked in a photo; ``drawn`` is the model that is rendered."""
+    camera = Camera.for_photo(SIZE, SIZE)
+    maps = render_maps(drawn or model, parameters, camera)
+    skin = 255 * maps.rendering.clip(0, 1) ** (1 / 2.2)
+    pixels = 200 + maps.mask[..., None] * (skin - 200)
+    nothing = np.zeros_like(maps.mask)
+    return TrackedFace(
+        photo=Photo(pixels.clip(0, 255).round().astype(np.uint8)),
+        index=0,
+        box=(0, 0, SIZE, SIZE),
+        score=1.0,
+        landmarks=np.zeros((478, 2), np.float32),
+        parameters=parameters,
+        camera=camera,
+        frame=Frame(0, 0, SIZE, SIZE),
+        matte=Matte(maps.mask, nothing, nothing),
+        fit_error=0.0,
+    )
+
+
+def expressed(model, parameters, **weights):
+    expression = parameters.expression.clone()
+    for name, weight in weights.items():
+        expression[0, model.expression_names.index(name)] = weight
+    return parameters.replace(expression=expression)
+
+
+def close_up(model):
+    return model.neutral().replace(translation=torch.tensor([[0.0, -6.0, -45.0]]))
+
+
+def projected(model, face, parameters):
+    with torch.no_grad():
+        return face.camera.project(model.vertices(parameters)[0]).numpy()
+
+
+def test_an_opened_mouth_shows_an_even_row_of_teeth_before_the_dark(model):
+    face = photographed(model, close_up(model))
+    edited = expressed(model, face.parameters, jawOpen=0.7)
+    pixels = draft(face, edited, model).pixels.astype(float).mean(-1)
+    points = projected(model, face, edited)
+    teeth, tongue = model.regions["teeth"].numpy(), model.regions["tongue"].numpy()
+    row = np.flatnonzero(upper_jaw(model) & np.isin(np.arange(len(points)), teeth) & (model.mean[:, 2] > 10).numpy())
+    edge = points[row][points[row, 1] > points[row, 1].max() - 3]
+    half = (edge[:, 0].max() - edge[:, 0].min()) / 2
+    y, middle = int(edge[:, 1].min()) - 1, SIZE // 2
+    band = pixels[y, int(middle - 0.7 * half) : int(middle + 0.7 * half)]
+    depth = pixels[int(points[tongue, 1].mean()), middle - 3 : middle + 3]
+    assert band.min() > 1.5 * depth.mean()  # no gaps in the row, and darkness behind
+    assert abs(band - band[::-1]).mean() < 12  # left as right
+
+
+def test_the_row_of_teeth_ends_where_the_photo_shows_it(model):
+    smiling = expressed(model, close_up(model), mouthSmileLeft=0.8, mouthSmileRight=0.8, jawOpen=0.3)
+    higher = copy.copy(model)
+    higher.mean = model.mean.clone()
+    higher.mean[torch.from_numpy(upper_jaw(model)), 1] += 0.25
+    for drawn, asked in ((model, 0.0), (higher, 0.25)):
+        face = photographed(model, smiling, drawn)
+        with torch.no_grad():
+            vertices = model.vertices(smiling)[0].numpy()
+        mouth = np.ones((SIZE, SIZE), np.float32)
+        hole = render_maps(model, smiling, face.camera)
+        inside = [model.part_names.index(name) for name in ("teeth", "gums", "mouth", "tongue")]
+        mouth = (hole.raster.covered & np.isin(model.part_labels.numpy()[hole.raster.face_index], inside)).astype(
+            np.float32
+        )
+        found = raised(model, smiling, vertices, face.camera, face.frame_pixels.astype(np.float32), mouth)
+        assert abs(found.max() - asked) < 0.1
+        assert (found[~upper_jaw(model)] == 0).all()
+
+
+def test_a_closed_lid_is_skin_and_not_stretched_lashes(model):
+    face = photographed(model, close_up(model))
+    points = projected(model, face, face.parameters)
+    pixels = face.frame_pixels.copy()
+    for side in ("left", "right"):  # make-up: black above the open eye
+        ball = points[model.regions[f"iris_{side}"].numpy(), :2]
+        (x0, y0), (x1, _) = ball.min(0).astype(int), ball.max(0).astype(int)
+        pixels[y0 - 3 : y0 + 2, x0 - 4 : x1 + 4] = 10
+    face = replace(face, photo=Photo(pixels))
+    edited = expressed(model, face.parameters, eyeBlinkLeft=1.0, eyeBlinkRight=1.0)
+    closed = draft(face, edited, model).pixels.astype(float).mean(-1)
+    forehead = closed[int(points[model.regions["forehead"].numpy(), 1].mean()), SIZE // 2]
+    for side in ("left", "right"):
+        iris = points[model.regions[f"iris_{side}"].numpy(), :2]
+        (x0, y0), (x1, _), (_, y) = iris.min(0).astype(int), iris.max(0).astype(int), iris.mean(0).astype(int)
+        assert closed[y0 - 4 : y, x0:x1].min() > 0.5 * forehead
+
+
+def test_a_layer_under_another_shows_through_its_gaps_only():
+    def layer(colour, alpha, x=0):
+        flat = np.ones((2, 4), np.float32)
+        source = np.full((2, 4, 2), -1, np.float32)
+        window = (slice(0, 2), slice(x, x + 4))
+        colour = np.full((2, 4, 3), colour, np.float32)
+        return Layer(window, colour, alpha * flat, flat, flat, colour * 0 + 1, flat, flat, source)
+
+    front, back = layer(100.0, np.float32([1, 0.5, 0, 1])), layer(20.0, np.float32(1), x=1)
+    out = over(front, back)
+    np.testing.assert_allclose(out.alpha[0], 1)
+    np.testing.assert_allclose(out.colour[0, :, 0], [100, 60, 20, 100])
+    assert front.colour[0, 1, 0] == 100  # the layer that was given stays as it is
+
+
+def test_the_mouth_stays_as_it_is_while_the_eyes_close(model):
+    face = photographed(model, expressed(model, close_up(model), jawOpen=0.4))
+    edited = expressed(model, face.parameters, eyeBlinkLeft=1.0, eyeBlinkRight=1.0)
+    result = draft(face, edited, model, take_apart(face, model))
+    below = int(projected(model, face, face.parameters)[model.regions["nose"].numpy(), 1].max())
+    assert (result.pixels[below:] == face.frame_pixels[below:]).all()
+    assert (result.pixels[:below] != face.frame_pixels[:below]).any()
