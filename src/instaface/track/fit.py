@@ -38,14 +38,16 @@ ENOUGH = 3e-3  # relative decrease of the cost below which a round ends
 IDENTITY_LIMIT = 3.0  # standard deviations
 NOISE = 0.012  # of a landmark, in inter-ocular distances
 ROBUST = (40.0, 5.0)  # residuals beyond this many times the noise lose their say: hardly at first, then soon
-# Cost of a full expression weight, in squared standard deviations; it keeps idle weights at 0.
-COMMON, RARE = 0.5, 8.0
+# Cost of a full expression weight, in squared standard deviations; it keeps idle weights at 0. A jaw that comes forward
+# looks from the front like a longer face, and would take a share of every mouth that opens.
+COMMON, RARE, UNLIKELY = 0.1, 8.0, 40.0
+UNLIKELY_EXPRESSIONS = ("jawForward",)
 COMMON_EXPRESSIONS = (
     *("jawOpen", "mouthSmileLeft", "mouthSmileRight", "mouthPucker"),
     *("eyeBlinkLeft", "eyeBlinkRight", "browInnerUp"),
 )
 IDENTITY_SPREAD = 0.6  # standard deviation of the modes about those of the mean face; as measured on training faces
-RIDGE = 1.0  # standard deviation of an expression weight
+RIDGE, COMMON_RIDGE = 1.0, 5.0  # standard deviation of an expression weight, and of a common one
 TWIN = 0.15  # standard deviation of the difference of a left and a right weight
 GAZE = 15.0  # degrees, standard deviation of the gaze
 UNSEEN = ("tongueOut",)  # expressions that landmarks do not show
@@ -65,6 +67,7 @@ class Basis:
         expression: (E, L, 3) by a full weight.
         free: (E,) bool: weights that are fitted. Where the eyes look is fitted as ``gaze``.
         common: (E,) bool: weights that people often use.
+        unlikely: (E,) bool: weights that are hardly seen, and mistaken for others.
         twin: (E,) int: index of the same expression on the other side of the face, its own where there is none.
         look: (2, 2, 2, L, 3) movement of the lids with a full look of (left, right) eye along (horizontal, vertical),
             (positive, negative).
@@ -85,6 +88,7 @@ class Basis:
     expression: Floats
     free: NDArray[np.bool_]
     common: NDArray[np.bool_]
+    unlikely: NDArray[np.bool_]
     twin: NDArray[np.int64]
     look: Floats
     max_gaze: float
@@ -159,6 +163,7 @@ def reduced_basis(model: OpenHead, calibration: Calibration, keep: float = 0.999
         expression=expression,
         free=np.array([not name.startswith("eyeLook") and name not in UNSEEN for name in names]),
         common=np.array([name in COMMON_EXPRESSIONS for name in names]),
+        unlikely=np.array([name in UNLIKELY_EXPRESSIONS for name in names]),
         twin=np.array([names.index(_other_side(name)) for name in names]),
         look=look,
         max_gaze=float(np.deg2rad(MAX_GAZE)),
@@ -379,7 +384,7 @@ class _Prior:
         hessian[range(10, self.first), range(10, self.first)] = 1 / IDENTITY_SPREAD**2
         tied = np.arange(weights)
         each = self.first + tied
-        hessian[each, each] += 1 / RIDGE**2
+        hessian[each, each] += 1 / np.where(basis.common, COMMON_RIDGE, RIDGE) ** 2
         for i, j in zip(tied, basis.twin, strict=True):
             if i < j:
                 pair = self.first + np.array([i, j])
@@ -388,7 +393,7 @@ class _Prior:
             pair = np.array([axis, axis + 2])
             hessian[np.ix_(pair, pair)] += np.eye(2) / np.deg2rad(GAZE) ** 2
             hessian[np.ix_(pair, pair)] += np.array([[1, -1], [-1, 1]]) / np.deg2rad(VERGENCE) ** 2
-        self.sparse = np.where(basis.common, COMMON, RARE)
+        self.sparse = np.select([basis.common, basis.unlikely], [COMMON, UNLIKELY], RARE)
         held = self.first + np.flatnonzero(~basis.free)
         hessian[held, held] += 1e9
         self.hessian = hessian
