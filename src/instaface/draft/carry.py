@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from instaface.draft import kernels
 from instaface.draft.fill import smoothstep
 from instaface.draft.glasses import CONTACT, place
+from instaface.draft.kernels import STILL
 from instaface.draft.lids import at_rest
 from instaface.draft.relight import bounded, framed, head_shadow, light_change, shading, surface_ratio
 from instaface.draft.scene import Scene, up
 from instaface.face import FaceParameters, MorphableModel, rotation_from_angles
-from instaface.render.rasterise import coverage, extend, interpolate, rasterise, visible
+from instaface.render.rasterise import coverage, extend, in_bands, interpolate, rasterise, visible
 
 Array = NDArray[np.float32]
-
-MIRRORED = 0.5  # coverage of what comes from the face's other half; 1 is seen, 0 invented
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Layer:
         alpha: (H, W) float32 opacity 0..1.
         coverage: (H, W) float32, 1 seen, 0.5 mirrored, 0 invented.
         still: (H, W) float32 0..1, 1 where the layer shows what the photo shows at this very pixel.
-        ratio: (H, W, 3) float32 new over old shading, linear RGB.
+        ratio: (H, W, 3) float32 new over old shading, linear RGB; (0, 0, 3) where the light stays.
         depth: (H, W) float32 centimetres along the optical axis, infinite where the layer is empty.
         over: (H, W) float32 0..1, the share of the opacity that a layer keeps where it is drawn over the face.
         source: (H, W, 2) float32 pixels, where in the photo that is from; None where the whole layer stays.
@@ -53,11 +53,6 @@ class Layer:
         """Whether the layer stays where it is."""
         return self.source is None
 
-    @property
-    def relit(self) -> bool:
-        """Whether the layer's light has changed."""
-        return bool((np.abs(self.ratio - 1).max(-1) > 1e-3).any())
-
     @classmethod
     def nothing(cls) -> Layer:
         """A layer that shows nothing."""
@@ -76,17 +71,18 @@ class Surfaces:
         uv_faces: (F, 3) indices into ``uv``; 0 for the shell.
         uv: (T, 2) texels.
         on_shell: (F,) 0 mesh, 1 front, 2 back of the shell.
-        before: (V, 3) float32 camera space in the photo.
         after: (V, 3) float32 projected into the edited view: x, y, depth.
         moved: (V,) float32 pixels, along x or y, between the photo and the edited view.
-        facing: (V, 2) float32 cosine between normal and line of sight in the photo and in the edited view.
-        stretched: (V,) float32 0..1: how far the edit stretches the surface beyond what the photo's pixels bear.
-        past: (V,) float32 0..1: skin beyond the face model's outline, once the face model itself shows what comes
-            after the outline.
-        lookup: (V, 2) float32 pixels of the photo where the shell finds hair like its own once it has turned.
-        solid: (V,) float32 0..1 where the shell is opaque, smooth.
-        weights: (V,) float32 0..1, share of the head's turn.
-        ratio: (V, 3) float32 shading in the edited view over shading in the photo, linear RGB.
+        values: (V, COLUMNS) float32, by the names of the columns in ``kernels``:
+            BEFORE (3) camera space in the photo,
+            FACING (2) cosine between normal and line of sight in the photo and in the edited view,
+            RATIO (3) shading in the edited view over shading in the photo, linear RGB,
+            PAST 0..1: skin beyond the face model's outline, once the face model itself shows what comes after it,
+            STRETCHED 0..1: how far the edit stretches the surface beyond what the photo's pixels bear,
+            MOVED as above,
+            SOLID 0..1 where the shell is opaque, smooth,
+            WEIGHT 0..1, share of the head's turn,
+            LOOKUP (2) pixels of the photo where the shell finds hair like its own once it has turned.
         change: 0..1, how far the new light is another one.
     """
 
@@ -94,16 +90,9 @@ class Surfaces:
     uv_faces: NDArray[np.int64]
     uv: Array
     on_shell: NDArray[np.int64]
-    before: Array
     after: Array
     moved: Array
-    facing: Array
-    stretched: Array
-    past: Array
-    lookup: Array
-    solid: Array
-    weights: Array
-    ratio: Array
+    values: Array
     change: float
 
     @classmethod
@@ -129,27 +118,30 @@ class Surfaces:
         edited_view, photo = (
             scene.camera.project(p) for p in (torch.cat([after, shell_after]), torch.from_numpy(before))
         )
+        moved = (edited_view - photo)[:, :2].abs().amax(-1).numpy().astype(np.float32)
+        values = np.zeros((len(before), kernels.COLUMNS), np.float32)
+        mesh, shell = slice(0, nv), slice(nv, None)
+        values[:, kernels.BEFORE : kernels.BEFORE + 3] = before
+        values[:, kernels.FACING : kernels.FACING + 2] = facing
+        values[:, kernels.RATIO : kernels.RATIO + 3] = _ratio(scene, edited, model, n0, n1)
+        values[shell, kernels.PAST] = np.tile(past, 2)
+        values[mesh, kernels.STRETCHED] = _stretched(scene, after, edited, model)
+        values[:, kernels.MOVED] = moved
+        values[mesh, kernels.SOLID], values[shell, kernels.SOLID] = 1, scene.shell.solid
+        values[mesh, kernels.WEIGHT], values[shell, kernels.WEIGHT] = model.head_weight.numpy(), scene.shell.weights
+        values[shell, kernels.LOOKUP : kernels.LOOKUP + 2] = scene.shell.lookup
         return cls(
             faces=np.concatenate([model.faces.numpy(), scene.shell.faces + nv]),
             uv_faces=np.concatenate([model.uv_faces.numpy(), np.zeros((ns, 3), np.int64)]),
             uv=np.stack([uv[:, 0], size - uv[:, 1]], -1).astype(np.float32),
             on_shell=np.concatenate([np.zeros(nf, np.int64), np.repeat([1, 2], ns // 2)]),
-            before=before,
             after=edited_view.numpy().astype(np.float32),
-            moved=(edited_view - photo)[:, :2].abs().amax(-1).numpy().astype(np.float32),
-            stretched=np.concatenate([_stretched(scene, after, edited, model), np.zeros(len(shell_after), np.float32)]),
-            past=np.concatenate([np.zeros(nv, np.float32), np.tile(past, 2)]).astype(np.float32),
-            lookup=np.concatenate([np.zeros((nv, 2), np.float32), scene.shell.lookup]),
-            solid=np.concatenate([np.ones(nv, np.float32), scene.shell.solid]),
-            weights=np.concatenate([model.head_weight.numpy(), scene.shell.weights]),
-            facing=facing,
-            ratio=_ratio(scene, edited, model, n0, n1),
+            moved=moved,
+            values=values,
             change=light_change(scene.parameters.light, edited.light),
         )
 
 
-SHOULDERED = 0.15, 0.45  # share of the head's turn below which the neck widens to the shoulders
-TURN_STRETCH = 2.0, 3.5  # growth of a surface across its slope, from well borne to not at all
 STRETCH = 2.5, 5.0  # growth of a triangle's area in the picture, from well borne to not at all
 CLOSING = 0.1, 0.5  # share of its way to closed over which a lid loses the photo's lashes
 
@@ -245,79 +237,47 @@ def carry(
     size = (window[0].stop - window[0].start, window[1].stop - window[1].start)
     raster, cover = rasterise(after, faces, *size), coverage(after, faces, *size)
     raster = extend(raster, cover)
-    face = np.where(raster.covered, selected[raster.face_index], 0)
-    kind = surfaces.on_shell[face]
     # 2. Where that was in the photo.
-    scalars = [surfaces.past, surfaces.stretched, surfaces.moved, surfaces.solid, surfaces.weights]
-    scalars = np.concatenate([np.stack(scalars, -1), surfaces.lookup], -1)
-    per_vertex = np.concatenate([surfaces.before, surfaces.facing, surfaces.ratio, scalars], -1)
-    attributes = interpolate(raster, faces, per_vertex)
-    points, facing, ratio = attributes[..., :3], attributes[..., 3:5], attributes[..., 5:8]
-    points[~raster.covered] = (0, 0, -1)
-    source = scene.camera.project(torch.from_numpy(points)).numpy()
-    _snap(source, window)
-    still = 1 - smoothstep(attributes[..., 10], *STILL)
-    x, y = source[..., 0] - 0.5, source[..., 1] - 0.5
-    photo = cv2.remap(scene.head, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    masks = cv2.remap(scene.masks, x, y, cv2.INTER_LINEAR)
-    surface, bare, inside, hair = np.moveaxis(masks, -1, 0)
-    alpha = photo[..., 3].clip(0, 1)
-    stretch = facing[..., 1] / np.maximum(facing[..., 0], 1e-3)
-    turned = smoothstep(facing[..., 0], 0.05, 0.3) * (1 - smoothstep(stretch, *TURN_STRETCH))
-    # A soft edge is one only as long as it is the silhouette.
-    silhouette = (1 - smoothstep(facing[..., 1], 0.1, 0.5)) * (
-        1 - smoothstep(facing[..., 1] - facing[..., 0], 0.1, 0.3)
+    values = interpolate(raster, faces, surfaces.values)
+    source = np.empty((*size, 3), np.float32)
+    corner = window[0].start, window[1].start
+    in_bands(
+        kernels.locate_rows,
+        *(size[0], None),
+        *corner,
+        scene.camera.focal,
+        *scene.camera.center,
+        raster.face_index,
+        values,
+        source,
     )
-    # 3. The face model: the photo where the camera saw it, else the unwrapped texture.
-    if (kind == 0).any():
+    place = np.ascontiguousarray(source[..., :2])
+    at = place - 0.5
+    photo = cv2.remap(scene.head, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    masks = cv2.remap(scene.masks, at, None, cv2.INTER_LINEAR)
+    change = float(surfaces.change)
+    marks = cv2.remap(scene.marks, at, None, cv2.INTER_LINEAR) if change else np.empty((0, 0, 3), np.float32)
+    # 3. What is seen of it there, and what stands in for the rest: the unwrapped texture, or hair from farther inside.
+    colour, ratio, flat = (np.empty(shape, np.float32) for shape in ((*size, 3), (*size, 3), (4, *size)))
+    results = marks, change, colour, ratio, flat
+    kind = surfaces.on_shell[selected[0]]
+    if kind:
+        found = np.ascontiguousarray(values[..., kernels.LOOKUP : kernels.LOOKUP + 2]) - 0.5
+        strands = cv2.remap(scene.head, found, None, cv2.INTER_LINEAR)
+        seen = raster.face_index, cover, values, photo, masks
+        in_bands(kernels.shell_rows, size[0], None, bool(kind == 1), *seen, strands, *results)
+    else:
         uv = interpolate(raster, surfaces.uv_faces[selected], surfaces.uv) - 0.5
-        texture = cv2.remap(scene.texture.stacked, uv[..., 0], uv[..., 1], cv2.INTER_LINEAR)
+        texture = cv2.remap(scene.texture.stacked, uv, None, cv2.INTER_LINEAR)
         shown = visible(source, scene.depth)
-        around = cv2.dilate(shown.astype(np.float32), np.ones((3, 3)))  # an anti-aliased border shows a bit more
-        still = np.where(kind == 0, still * around, still)
-        geometric = shown * turned
-        seen, fallback, mirrored = geometric * bare * (1 - attributes[..., 9]), texture[..., :3], texture[..., 3]
-        if trusted is not None:
-            seen = seen * np.maximum(cv2.remap(trusted, x, y, cv2.INTER_LINEAR), still)
-        # Where the neck widens to the shoulders, which do not turn, it is only what the photo shows of it.
-        low = 1 - smoothstep(attributes[..., 12], *SHOULDERED)
-        opacity = (1 - geometric * silhouette * (1 - alpha)) * (1 - low * (1 - shown * alpha))
-    # 4. The shell: the photo on its front, what lies well inside of it on its rim and back.
-    over = np.ones_like(alpha)
-    if (kind > 0).any():
-        on_shell = kind > 0
-        found = attributes[..., 13:15] - 0.5
-        shell_colour = cv2.remap(scene.head, found[..., 0], found[..., 1], cv2.INTER_LINEAR)[..., :3]
-        rising = smoothstep(facing[..., 1] - facing[..., 0], 0.0, 0.15)
-        shell_opacity = np.where(kind == 1, alpha, smoothstep(alpha, 0.3, 0.7))
-        shell_opacity += rising * (attributes[..., 11] - shell_opacity)
-        shell_opacity *= 1 - attributes[..., 8] * (1 - hair)
-        shell_seen = np.where(kind == 1, turned, 0) * (1 - surface)
-        over = np.where(on_shell, 1 - surface, 1)
-        if on_shell.all():
-            seen, fallback, mirrored, opacity = shell_seen, shell_colour, np.ones_like(alpha), shell_opacity
-        else:
-            seen, mirrored = np.where(on_shell, shell_seen, seen), np.where(on_shell, 1, mirrored)
-            fallback = np.where(on_shell[..., None], shell_colour, fallback)
-            opacity = np.where(on_shell, shell_opacity, opacity)
-    # 5. Put together.
+        around = cv2.dilate(shown.astype(np.float32), np.ones((3, 3)))
+        sure = np.empty((0, 0), np.float32) if trusted is None else cv2.remap(trusted, at, None, cv2.INTER_LINEAR)
+        seen = raster.face_index, cover, values, photo, masks
+        in_bands(kernels.skin_rows, size[0], None, *seen, texture, shown, around, sure, *results)
+    alpha, seen_share, still, over = flat
     if before is not None:
-        over = over * (raster.depth < before[window] + SHELL_TOLERANCE)
-    colour = fallback + seen[..., None] * (photo[..., :3] - fallback)
-    if surfaces.change:
-        marks = cv2.remap(scene.marks, x, y, cv2.INTER_LINEAR)
-        ratio = ratio * np.exp(-surfaces.change * seen[..., None] * marks)
-    return Layer(
-        window,
-        colour,
-        (opacity * cover * raster.covered).astype(np.float32),
-        ((seen + MIRRORED * (1 - seen) * mirrored) * inside).astype(np.float32),
-        still.astype(np.float32),
-        ratio,
-        raster.depth,
-        over.astype(np.float32),
-        source[..., :2],
-    )
+        over *= raster.depth < before[window] + SHELL_TOLERANCE
+    return Layer(window, colour, alpha, seen_share, still, ratio, raster.depth, over, place)
 
 
 def carry_glasses(scene: Scene, edited: FaceParameters, before: Array) -> Layer:
@@ -367,9 +327,6 @@ def _window(after: Array, faces: NDArray[np.int64], height: int, width: int) -> 
     top, left = np.clip([y0, x0], 0, [height - 1, width - 1])
     bottom, right = np.clip([y1, x1], [top + 1, left + 1], [height, width])
     return slice(int(top), int(bottom)), slice(int(left), int(right))
-
-
-STILL = 0.25, 0.75  # pixels of movement, from none to all of it
 
 
 def _snap(source: Array, window: tuple[slice, slice]) -> None:

@@ -8,16 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft.carry import STILL, Layer
+from instaface.draft import kernels
+from instaface.draft.carry import Layer
 from instaface.draft.fill import push_pull, smoothstep
-from instaface.draft.relight import relight
 from instaface.draft.scene import Scene
+from instaface.render.rasterise import in_bands
 
 Array = NDArray[np.float32]
 
-GREY = 127.5  # what was never seen, in the appearance map
-KNOWN = 0.45  # coverage from which on the photo says what is there: seen or mirrored
-VISIBLE = 0.02  # opacity from which a layer counts
 FRINGE = 0.03, 0.08  # of the canvas' longer side: how far inside and outside of the outline hair is loose
 
 
@@ -55,57 +53,48 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draf
     # 2. Loose hair and the softness of the outline go along with the outline.
     holes = _holes(scene, opacity < 0.5)
     shift, near = follow_outline(scene, (opacity >= 0.5) | holes, source)
-    fringe = _shifted(scene.head, shift)
     near = near * _shifted(scene.loose, shift)  # skin has no loose hair
-    static = 1 - np.prod([1 - layer.alpha for layer in layers if layer.static], 0)
+    fringe = _shifted(scene.head, shift)
     opacity[holes] = 1
-    alpha = opacity + near * (np.maximum(fringe[..., 3], static) - opacity)
-    moved = np.maximum(moved, (1 - smoothstep(opacity, 0.9, 1)) * np.maximum(gone, _changes(shift, alpha)))
+    alpha, height = np.empty_like(opacity), len(opacity)
+    in_bands(kernels.soften_rows, height, None, opacity, near, fringe, _stays(layers), gone, shift, alpha, moved)
     if worn.source is not None:
         source[worn.window][worn.alpha > 0.5] = worn.source[worn.alpha > 0.5]
     moved[worn.window] = np.maximum(moved[worn.window], _shows(worn.alpha) * (1 - worn.still))
-    # 3. Colours and their new light; whatever has not moved is the photo itself.
-    colour, seen, known = _painted(layers, fringe[..., :3], opacity, holes)
+    # 3. Colours and their new light.
+    colour, ratio, seen, known = _painted(layers, fringe[..., :3], opacity, holes)
+    ratio = _around(ratio, opacity)
     _put_on(worn, alpha, colour, seen, known)
-    a, still = alpha[..., None], (1 - moved)[..., None]
-    final = scene.plate + a * (colour - scene.plate)
-    if any(layer.relit for layer in layers):
-        colour = (colour + a * still * (scene.photo - final)).clip(0, 255)
-        ratio = _light(layers, opacity)
-        ratio[worn.window] += worn.alpha[..., None] * (worn.ratio - ratio[worn.window])
-        final = scene.plate + a * (colour - scene.plate)
-        change = a * (relight(colour, ratio) - colour)
-        final += change + still * (scene.photo - final)
-    else:
-        final += still * (scene.photo - final)
-    mask = (moved > 0) | (np.abs(final - scene.photo).max(-1) > 0.5)
-    # 4. What the photo knows of it.
-    background = (scene.person < VISIBLE) * scene.inside
-    unmoved = (1 - moved) * scene.inside
-    seen, known = (np.maximum(background + alpha * (part - background), unmoved) for part in (seen, known))
-    appearance = GREY + known[..., None] * (final - GREY)
-    window = scene.window
-    return Draft(
-        _to_bytes(final[window]),
-        _to_bytes(appearance[window]),
-        seen[window].clip(0, 1).astype(np.float32),
-        mask[window].astype(np.float32),
-        source[window] - np.array(scene.margins[:2], np.float32),
-    )
+    ratio[worn.window] += worn.alpha[..., None] * (worn.ratio - ratio[worn.window])
+    # 4. Over the background; whatever has not moved is the photo itself.
+    pixels, appearance = (np.empty(colour.shape, np.uint8) for _ in range(2))
+    coverage, mask = (np.empty_like(alpha) for _ in range(2))
+    given = scene.plate, scene.photo, colour, alpha, moved, ratio, seen, known, scene.person, scene.inside
+    in_bands(kernels.finish_rows, height, None, *given, pixels, appearance, coverage, mask)
+    window, corner = scene.window, np.array(scene.margins[:2], np.float32)
+    return Draft(*(part[window] for part in (pixels, appearance, coverage, mask)), source[window] - corner)
 
 
-def _painted(layers: list[Layer], under: Array, opacity: Array, holes: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
-    """(H, W, 3) colour of the layers over the colour of loose hair, their (H, W) coverage, and 1 where it is known."""
-    colour, seen, known = under.copy(), np.ones_like(opacity), np.ones_like(opacity)
+def _stays(layers: list[Layer]) -> Array:
+    """(H, W) opacity of all that stays with the shoulders."""
+    return 1 - np.prod([1 - layer.alpha for layer in layers if layer.static], 0)
+
+
+def _painted(
+    layers: list[Layer], under: Array, opacity: Array, holes: NDArray[np.bool_]
+) -> tuple[Array, Array, Array, Array]:
+    """(H, W, 3) colour of the layers over the colour of loose hair, and ratio of their new to old light; (H, W) their
+    coverage, and 1 where it is known."""
+    colour, ratio = under.copy(), np.ones_like(under)
+    seen, known = np.ones_like(opacity), np.ones_like(opacity)
     for layer in layers:
-        w, a = layer.window, layer.alpha
-        colour[w] += a[..., None] * (layer.colour - colour[w])
-        seen[w] += a * (layer.coverage - seen[w])
-        known[w] += a * ((layer.coverage > KNOWN) - known[w])
+        corner = layer.window[0].start, layer.window[1].start
+        own = layer.colour, layer.alpha, layer.coverage, layer.ratio
+        in_bands(kernels.paint_rows, len(layer.alpha), None, *corner, *own, colour, ratio, seen, known)
     if holes.any():
         colour = push_pull(colour, (smoothstep(opacity, 0.5, 1) * ~holes).astype(np.float32))
         seen[holes], known[holes] = 0, 0
-    return colour, seen, known
+    return colour, ratio, seen, known
 
 
 def _put_on(worn: Layer, alpha: Array, colour: Array, seen: Array, known: Array) -> None:
@@ -121,7 +110,7 @@ def _put_on(worn: Layer, alpha: Array, colour: Array, seen: Array, known: Array)
 
 def _shows(alpha: Array) -> Array:
     """0..1, whether something of this opacity is seen."""
-    return smoothstep(alpha, VISIBLE, 4 * VISIBLE)
+    return smoothstep(alpha, kernels.VISIBLE, 4 * kernels.VISIBLE)
 
 
 def _overlaid(scene: Scene, layers: list[Layer]) -> tuple[Array, Array, Array]:
@@ -129,15 +118,9 @@ def _overlaid(scene: Scene, layers: list[Layer]) -> tuple[Array, Array, Array]:
     through, moved = np.ones_like(scene.inside), np.zeros_like(scene.inside)
     source, found = scene.positions.copy(), np.zeros(through.shape, bool)
     for layer in reversed(layers):
-        w = layer.window
-        shows = layer.alpha * through[w]
-        moved[w] = np.maximum(moved[w], _shows(shows) * (1 - layer.still))
-        new = (layer.alpha > 0.2) & ~found[w]
-        if layer.source is not None:
-            away = new & (layer.still < 1)
-            source[w][away] = layer.source[away]
-        found[w] |= new
-        through[w] *= 1 - layer.alpha
+        corner, place = (layer.window[0].start, layer.window[1].start), layer.source
+        own = layer.alpha, layer.still, np.empty((0, 0, 2), np.float32) if place is None else place
+        in_bands(kernels.overlaid_rows, len(layer.alpha), None, *corner, *own, through, moved, source, found)
     return 1 - through, source, moved
 
 
@@ -203,20 +186,8 @@ def _shifted(picture: Array, shift: Array) -> Array:
     return cv2.remap(picture, x + shift[..., 0], y + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _changes(shift: Array, alpha: Array) -> Array:
-    """(H, W) 0..1, where something that is visible has come from elsewhere."""
-    return smoothstep(np.abs(shift).max(-1), *STILL) * _shows(alpha)
-
-
-def _light(layers: list[Layer], opacity: Array) -> Array:
-    """(H, W, 3) ratio of new to old light of what is drawn, and of the loose hair around it."""
-    ratio = np.ones((*opacity.shape, 3), np.float32)
-    for layer in layers:
-        ratio[layer.window] += layer.alpha[..., None] * (layer.ratio - ratio[layer.window])
+def _around(ratio: Array, opacity: Array) -> Array:
+    """(H, W, 3) ratio of new to old light, that of what is drawn, continued over the loose hair around it."""
     solid = smoothstep(opacity, 0.9, 1)
     around = _smoothed(ratio, solid, 0.005 * max(opacity.shape))
     return around + solid[..., None] * (ratio - around)
-
-
-def _to_bytes(values: Array) -> NDArray[np.uint8]:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft.carry import STILL, Layer, Surfaces, carry, carry_glasses
+from instaface.draft.carry import Layer, Surfaces, carry, carry_glasses
 from instaface.draft.compose import Draft, compose
 from instaface.draft.enlarge import enlarge
 from instaface.draft.fill import push_pull, smoothstep
+from instaface.draft.kernels import STILL
 from instaface.draft.openings import carry_face
 from instaface.draft.relight import continued
 from instaface.draft.scene import Parts, Scene, take_apart
@@ -107,11 +108,11 @@ def _static(scene: Scene, colour: Array, opacity: Array, gone: Array, ratio: Arr
     everything = (slice(0, opacity.shape[0]), slice(0, opacity.shape[1]))
     return Layer(
         window=everything,
-        colour=colour,
-        alpha=opacity,
+        colour=np.ascontiguousarray(colour),
+        alpha=np.ascontiguousarray(opacity),
         coverage=((opacity > 0) * scene.inside).astype(np.float32),
         still=1 - gone,
-        ratio=np.ones_like(colour) if ratio is None else ratio,
+        ratio=np.empty((0, 0, 3), np.float32) if ratio is None else ratio,
         depth=np.zeros_like(opacity),
         over=np.ones_like(opacity),
     )

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft.carry import STILL, Layer, Surfaces, carry
+from instaface.draft.carry import Layer, Surfaces, carry
 from instaface.draft.fill import smoothstep
+from instaface.draft.kernels import STILL
 from instaface.draft.relight import relight
 from instaface.draft.scene import Parts, Scene
 

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from instaface.draft.fill import push_pull, smoothstep
+from instaface.draft.kernels import relight_rows
 from instaface.draft.texture import unwrap
 from instaface.face import Camera, FaceParameters, MorphableModel
-from instaface.face.colour import linear_from_srgb, srgb_from_linear
+from instaface.face.colour import linear_from_srgb
 from instaface.face.light import shade
 from instaface.render.maps import sample_texture
 from instaface.render.occlusion import unshadowed
-from instaface.render.rasterise import interpolate, rasterise
+from instaface.render.rasterise import in_bands, interpolate, rasterise
 from instaface.track import TrackedFace
 
 Array = NDArray[np.float32]
@@ -33,7 +34,6 @@ KNEE = (
 )
 DIMMEST = 0.08  # of the mean shading: where less light falls there is nothing to scale
 TINT = 0.3  # share of the old light's changes of colour over the face that is believed
-SHOULDER = 0.75  # linear brightness from which on relit pixels approach white without reaching it
 
 
 def shading(normals: Array, light: Tensor, shadow: Array | float = 1.0) -> Array:
@@ -83,17 +83,10 @@ def light_change(before: Tensor, after: Tensor) -> float:
 
 def relight(colour: Array, ratio: Array) -> Array:
     """Multiplies (H, W, 3) sRGB values 0..255 by a ratio in linear RGB; what gets bright approaches white."""
-    if np.abs(ratio - 1).max() < 1e-3:
-        return colour
-    before = linear_from_srgb((colour / 255).clip(0, 1))
-    after = before * ratio
-    # Film's shoulder, above what the pixel was: the brightest channel is held back, the others go with it.
-    brightest, knee = after.max(-1), np.maximum(before.max(-1), SHOULDER)
-    room = np.maximum(1 - knee, 1e-3)
-    over = np.maximum(brightest - knee, 0)
-    held = brightest - over + over / (1 + over / room)
-    after *= (held / np.maximum(brightest, 1e-6))[..., None]
-    return (255 * srgb_from_linear(after.clip(0, 1))).astype(np.float32)
+    colour, ratio = (np.ascontiguousarray(part, np.float32) for part in (colour, ratio))
+    out = np.empty_like(colour)
+    in_bands(relight_rows, len(colour), None, colour, ratio, out)
+    return out
 
 
 def surface_ratio(mesh: Array, shell: Array, anchor: NDArray[np.int64], follow: Array, shape: tuple[int, int]) -> Array:

@@ -70,7 +70,7 @@ def rasterise(
     face_index = np.empty((height, width), np.int32)
     barycentric = np.empty((height, width, 3), np.float32)
     depth = np.empty((height, width), np.float32)
-    _in_bands(_rasterise_rows, height, threads, *triangles, face_index, barycentric, depth)
+    in_bands(_rasterise_rows, height, threads, *triangles, face_index, barycentric, depth)
     return Raster(face_index, barycentric, depth)
 
 
@@ -91,7 +91,7 @@ def interpolate(
     values = np.ascontiguousarray(attributes, np.float32)
     height, width = raster.face_index.shape
     out = np.empty((height, width, values.shape[1]), np.float32)
-    _in_bands(_interpolate_rows, height, threads, raster.face_index, raster.barycentric, _indices(faces), values, out)
+    in_bands(_interpolate_rows, height, threads, raster.face_index, raster.barycentric, _indices(faces), values, out)
     return out
 
 
@@ -113,7 +113,7 @@ def pick(
     out = np.empty(raster.face_index.shape, np.int32)
     labels = np.ascontiguousarray(values, np.int32)
     arguments = (raster.face_index, raster.barycentric, _indices(faces), labels, background, out)
-    _in_bands(_pick_rows, len(out), threads, *arguments)
+    in_bands(_pick_rows, len(out), threads, *arguments)
     return out
 
 
@@ -136,7 +136,7 @@ def coverage(
         sides = [coverage(vertices, faces, height, width, side, threads) for side in ("back", "front")]  # type: ignore[arg-type]
         return np.maximum(*sides)
     out = np.empty((height, width), np.float32)
-    _in_bands(_coverage_rows, height, threads, *_prepare(vertices, faces, cull), out)
+    in_bands(_coverage_rows, height, threads, *_prepare(vertices, faces, cull), out)
     return out
 
 
@@ -192,7 +192,7 @@ def _prepare(vertices: ArrayLike, faces: ArrayLike, cull: Cull) -> tuple[Any, ..
     return (x, y, inverse_depth, indices, *_select(x, y, inverse_depth, indices, sign))
 
 
-def _in_bands(kernel: Callable[..., None], height: int, threads: int | None, *arguments: Any) -> None:
+def in_bands(kernel: Callable[..., None], height: int, threads: int | None, *arguments: Any) -> None:
     """Call ``kernel(first_row, last_row, *arguments)`` for bands of rows, in threads."""
     if threads is None:
         import torch

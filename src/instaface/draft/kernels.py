@@ -1,0 +1,350 @@
+"""What the draft does to each pixel, compiled: one pass over the picture where arrays would take dozens.
+
+Each kernel works on rows ``first`` to ``last`` of its arrays, so that bands of rows run in threads, see
+:func:`instaface.render.rasterise.in_bands`. Arrays are float32 and contiguous unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+# Columns of what is interpolated over a layer's surfaces, see Surfaces.values.
+BEFORE, FACING, RATIO, PAST, STRETCHED, MOVED, SOLID, WEIGHT, LOOKUP = 0, 3, 5, 8, 9, 10, 11, 12, 13
+COLUMNS = 15
+
+MIRRORED = 0.5  # coverage of what comes from the face's other half; 1 is seen, 0 invented
+KNOWN = 0.45  # coverage from which on the photo says what is there: seen or mirrored
+GREY = 127.5  # what was never seen, in the appearance map
+VISIBLE = 0.02  # opacity from which a layer counts
+STILL = 0.25, 0.75  # pixels of movement, from none to all of it
+OWN = 0.03  # pixels by which a place may be off the pixel's own and is taken for it
+SHOULDER = 0.75  # linear brightness from which on relit pixels approach white without reaching it
+SHOULDERED = 0.15, 0.45  # share of the head's turn below which the neck widens to the shoulders
+TURN_STRETCH = 2.0, 3.5  # growth of a surface across its slope, from well borne to not at all
+
+
+@njit(cache=True, nogil=True)
+def smooth(x, low, high):  # type: ignore[no-untyped-def]
+    """0 below ``low``, 1 above ``high``, smooth between."""
+    t = min(max((x - low) / (high - low), 0.0), 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+@njit(cache=True, nogil=True)
+def shows(alpha):  # type: ignore[no-untyped-def]
+    """0..1, whether something of this opacity is seen."""
+    return smooth(alpha, VISIBLE, 4 * VISIBLE)
+
+
+@njit(cache=True, nogil=True)
+def _linear(srgb):  # type: ignore[no-untyped-def]
+    if srgb <= 0.04045:
+        return srgb / np.float32(12.92)
+    return ((srgb + np.float32(0.055)) / np.float32(1.055)) ** np.float32(2.4)
+
+
+@njit(cache=True, nogil=True)
+def _srgb(linear):  # type: ignore[no-untyped-def]
+    if linear <= 0.0031308:
+        return linear * np.float32(12.92)
+    return np.float32(1.055) * linear ** np.float32(1 / 2.4) - np.float32(0.055)
+
+
+@njit(cache=True, nogil=True)
+def _lit(r, g, b, kr, kg, kb):  # type: ignore[no-untyped-def]
+    """An sRGB pixel 0..255 times a ratio in linear RGB; what gets bright approaches white, as on film."""
+    if max(abs(kr - 1), abs(kg - 1), abs(kb - 1)) < 1e-3:
+        return r, g, b
+    scale, one, none = np.float32(1 / 255), np.float32(1), np.float32(0)
+    r = _linear(min(max(r * scale, none), one))
+    g = _linear(min(max(g * scale, none), one))
+    b = _linear(min(max(b * scale, none), one))
+    knee = max(r, g, b, np.float32(SHOULDER))
+    r, g, b = r * kr, g * kg, b * kb
+    # Film's shoulder, above what the pixel was: the brightest channel is held back, the others go with it.
+    brightest = max(r, g, b)
+    if brightest > knee:
+        over = brightest - knee
+        held = (knee + over / (1 + over / max(1 - knee, 1e-3))) / brightest
+        r, g, b = np.float32(r * held), np.float32(g * held), np.float32(b * held)
+    top = np.float32(255)
+    return top * _srgb(min(r, one)), top * _srgb(min(g, one)), top * _srgb(min(b, one))
+
+
+@njit(cache=True, nogil=True)
+def relight_rows(first, last, colour, ratio, out):  # type: ignore[no-untyped-def]
+    """(H, W, 3) colours in their new light."""
+    for j in range(first, last):
+        for i in range(colour.shape[1]):
+            r, g, b = colour[j, i]
+            kr, kg, kb = ratio[j, i]
+            out[j, i, 0], out[j, i, 1], out[j, i, 2] = _lit(r, g, b, kr, kg, kb)
+
+
+@njit(cache=True, nogil=True)
+def locate_rows(first, last, top, left, focal, cx, cy, face_index, values, source):  # type: ignore[no-untyped-def]
+    """Where in the photo the surface that a pixel shows was: (H, W, 3) x, y, depth.
+
+    A place that is the pixel's own is moved to its very centre; a pixel without surface is its own place.
+    """
+    for j in range(first, last):
+        for i in range(face_index.shape[1]):
+            own_x, own_y = np.float32(left + i + 0.5), np.float32(top + j + 0.5)
+            if face_index[j, i] < 0:
+                source[j, i, 0], source[j, i, 1], source[j, i, 2] = own_x, own_y, np.inf
+                continue
+            depth = -values[j, i, BEFORE + 2]
+            x = np.float32(cx + focal * values[j, i, BEFORE] / depth)
+            y = np.float32(cy - focal * values[j, i, BEFORE + 1] / depth)
+            if max(abs(x - own_x), abs(y - own_y)) < OWN:
+                x, y = own_x, own_y
+            source[j, i, 0], source[j, i, 1], source[j, i, 2] = x, y, depth
+
+
+@njit(cache=True, nogil=True)
+def _turned(before, after):  # type: ignore[no-untyped-def]
+    """0..1, how well a surface's pixels bear its turn, from the cosines of its slope in the photo and in the edit."""
+    return smooth(before, 0.05, 0.3) * (1 - smooth(after / max(before, 1e-3), *TURN_STRETCH))
+
+
+@njit(cache=True, nogil=True)
+def _put(j, i, seen, mirrored, inside, opacity, still, values, photo, fallback, marks, change, colour, ratio, flat):  # type: ignore[no-untyped-def]
+    """A layer's pixel: the photo as far as it is ``seen``, else the fallback; marks go with the old light."""
+    for c in range(3):
+        colour[j, i, c] = fallback[j, i, c] + seen * (photo[j, i, c] - fallback[j, i, c])
+        ratio[j, i, c] = values[j, i, RATIO + c]
+        if change > 0:
+            ratio[j, i, c] *= np.exp(-change * seen * marks[j, i, c])
+    flat[0, j, i] = opacity
+    flat[1, j, i] = (seen + MIRRORED * (1 - seen) * mirrored) * inside
+    flat[2, j, i] = still
+
+
+@njit(cache=True, nogil=True)
+def _put_nothing(j, i, colour, ratio, flat):  # type: ignore[no-untyped-def]
+    for c in range(3):
+        colour[j, i, c], ratio[j, i, c] = 0, 1
+    flat[0, j, i], flat[1, j, i], flat[2, j, i], flat[3, j, i] = 0, 0, 1, 1
+
+
+@njit(cache=True, nogil=True)
+def skin_rows(  # type: ignore[no-untyped-def]
+    first,
+    last,
+    covered,
+    cover,
+    values,
+    photo,
+    masks,
+    texture,
+    shown,
+    around,
+    trusted,
+    marks,
+    change,
+    colour,
+    ratio,
+    flat,
+):
+    """The face model: the photo where the camera saw it, else the unwrapped texture.
+
+    Args:
+        covered: (H, W) int32, -1 where nothing is drawn.
+        cover: (H, W) share of the pixel that is covered.
+        values: (H, W, COLUMNS) of the surfaces.
+        photo: (H, W, 4) the head's colour and opacity, at the places of the photo that the pixels show.
+        masks: (H, W, 4) surface, bare, inside and hair, there.
+        texture: (H, W, 4) colour and share mirrored.
+        shown: (H, W) bool, whether the camera saw that place.
+        around: (H, W) the same of any neighbour: an anti-aliased border shows a bit more.
+        trusted: (H, W) 0..1 where the photo shows these parts for certain; (0, 0) trusts all.
+        marks: (H, W, 3) of the photo's light; (0, 0, 3) without ``change``.
+        change: 0..1, how far the light is another one.
+        colour, ratio: (H, W, 3) results.
+        flat: (4, H, W) results: opacity, coverage, still, over.
+    """
+    for j in range(first, last):
+        for i in range(cover.shape[1]):
+            if covered[j, i] < 0 or cover[j, i] <= 0:
+                _put_nothing(j, i, colour, ratio, flat)
+                continue
+            before, after = values[j, i, FACING], values[j, i, FACING + 1]
+            alpha = min(max(photo[j, i, 3], 0.0), 1.0)
+            still = (1 - smooth(values[j, i, MOVED], *STILL)) * around[j, i]
+            geometric = _turned(before, after) if shown[j, i] else 0.0
+            seen = geometric * masks[j, i, 1] * (1 - values[j, i, STRETCHED])
+            if trusted.size:
+                seen *= max(trusted[j, i], still)
+            # A soft edge is one only as long as it is the silhouette.
+            silhouette = (1 - smooth(after, 0.1, 0.5)) * (1 - smooth(after - before, 0.1, 0.3))
+            # Where the neck widens to the shoulders, which do not turn, it is only what the photo shows of it.
+            low = 1 - smooth(values[j, i, WEIGHT], *SHOULDERED)
+            opacity = (1 - geometric * silhouette * (1 - alpha)) * (1 - low * (1 - (alpha if shown[j, i] else 0.0)))
+            opacity *= cover[j, i]
+            inside, mirrored = masks[j, i, 2], texture[j, i, 3]
+            _put(
+                j, i, seen, mirrored, inside, opacity, still, values, photo, texture, marks, change, colour, ratio, flat
+            )
+            flat[3, j, i] = 1
+
+
+@njit(cache=True, nogil=True)
+def shell_rows(  # type: ignore[no-untyped-def]
+    first, last, front, covered, cover, values, photo, masks, strands, marks, change, colour, ratio, flat
+):
+    """The shell: the photo on its front, hair from well inside of it on its rim and back.
+
+    Args:
+        front: whether it is the shell's front.
+        strands: (H, W, 4) colour and opacity of hair like that which is shown.
+        others: as of :func:`skin_rows`.
+    """
+    for j in range(first, last):
+        for i in range(cover.shape[1]):
+            if covered[j, i] < 0 or cover[j, i] <= 0:
+                _put_nothing(j, i, colour, ratio, flat)
+                continue
+            before, after = values[j, i, FACING], values[j, i, FACING + 1]
+            alpha, surface = min(max(photo[j, i, 3], 0.0), 1.0), masks[j, i, 0]
+            still = 1 - smooth(values[j, i, MOVED], *STILL)
+            opacity = alpha if front else smooth(alpha, 0.3, 0.7)
+            opacity += smooth(after - before, 0.0, 0.15) * (values[j, i, SOLID] - opacity)
+            opacity *= (1 - values[j, i, PAST] * (1 - masks[j, i, 3])) * cover[j, i]
+            seen = _turned(before, after) * (1 - surface) if front else 0.0
+            inside = masks[j, i, 2]
+            _put(j, i, seen, 1.0, inside, opacity, still, values, photo, strands, marks, change, colour, ratio, flat)
+            flat[3, j, i] = 1 - surface
+
+
+@njit(cache=True, nogil=True)
+def overlaid_rows(first, last, top, left, alpha, layer_still, layer_source, through, moved, source, found):  # type: ignore[no-untyped-def]
+    """Looks past one layer, from the nearest to the farthest.
+
+    Args:
+        top, left: the layer's corner on the canvas.
+        alpha, layer_still: (h, w) of the layer.
+        layer_source: (h, w, 2) where in the photo the layer is from; (0, 0, 2) where it stays.
+        through: (H, W) share of what lies behind that is seen; changed.
+        moved: (H, W) 0..1 what has moved; changed.
+        source: (H, W, 2) the pixel of the photo that is seen; changed.
+        found: (H, W) bool, whether that is settled; changed.
+    """
+    for j in range(first, last):
+        for i in range(alpha.shape[1]):
+            a = alpha[j, i]
+            if a <= 0:
+                continue
+            y, x = top + j, left + i
+            moved[y, x] = max(moved[y, x], shows(a * through[y, x]) * (1 - layer_still[j, i]))
+            if a > 0.2 and not found[y, x]:
+                found[y, x] = True
+                if layer_source.size and layer_still[j, i] < 1:
+                    source[y, x, 0], source[y, x, 1] = layer_source[j, i, 0], layer_source[j, i, 1]
+            through[y, x] *= 1 - a
+
+
+@njit(cache=True, nogil=True)
+def soften_rows(first, last, opacity, near, fringe, static, gone, shift, alpha, moved):  # type: ignore[no-untyped-def]
+    """The outline's softness, and what it moves.
+
+    Args:
+        opacity: (H, W) of all layers.
+        near: (H, W) 0..1, how much of the outline's softness a pixel takes from the photo's.
+        fringe: (H, W, 4) the head at the places of the photo's outline that belong to the pixels.
+        static: (H, W) opacity of what stays.
+        gone: (H, W) 0..1, where the photo shows something that is not there any more.
+        shift: (H, W, 2) pixels from each pixel to its place of the photo's outline.
+        alpha: (H, W) result.
+        moved: (H, W) 0..1; changed.
+    """
+    for j in range(first, last):
+        for i in range(opacity.shape[1]):
+            a = opacity[j, i]
+            if near[j, i] > 0:
+                a += near[j, i] * (max(fringe[j, i, 3], static[j, i]) - a)
+            alpha[j, i] = a
+            open_ = 1 - smooth(opacity[j, i], 0.9, 1.0)
+            if open_ > 0:
+                away = smooth(max(abs(shift[j, i, 0]), abs(shift[j, i, 1])), *STILL) * shows(a)
+                moved[j, i] = max(moved[j, i], open_ * max(gone[j, i], away))
+
+
+@njit(cache=True, nogil=True)
+def paint_rows(first, last, top, left, layer_colour, alpha, coverage, layer_ratio, colour, ratio, seen, known):  # type: ignore[no-untyped-def]
+    """Lays one layer over what is painted, from the farthest to the nearest.
+
+    Args:
+        top, left: the layer's corner on the canvas.
+        layer_colour, alpha, coverage, layer_ratio: (h, w, ...) of the layer; a ratio of (0, 0, 3) is 1.
+        colour, ratio: (H, W, 3) of what is painted; changed.
+        seen, known: (H, W) its coverage, and 1 where that is known; changed.
+    """
+    for j in range(first, last):
+        for i in range(alpha.shape[1]):
+            a = alpha[j, i]
+            if a <= 0:
+                continue
+            y, x = top + j, left + i
+            for c in range(3):
+                colour[y, x, c] += a * (layer_colour[j, i, c] - colour[y, x, c])
+                k = layer_ratio[j, i, c] if layer_ratio.size else np.float32(1)
+                ratio[y, x, c] += a * (k - ratio[y, x, c])
+            seen[y, x] += a * (coverage[j, i] - seen[y, x])
+            known[y, x] += a * ((1.0 if coverage[j, i] > KNOWN else 0.0) - known[y, x])
+
+
+@njit(cache=True, nogil=True)
+def finish_rows(  # type: ignore[no-untyped-def]
+    first,
+    last,
+    plate,
+    photo,
+    colour,
+    alpha,
+    moved,
+    ratio,
+    seen,
+    known,
+    person,
+    inside,
+    final,
+    appearance,
+    coverage,
+    mask,
+):
+    """What is painted over the background, in its new light; whatever has not moved is the photo itself.
+
+    Args:
+        plate, photo: (H, W, 3) the background, and the photo.
+        colour, alpha, ratio: (H, W, ...) of what is painted.
+        moved: (H, W) 0..1.
+        seen, known: (H, W) coverage of what is painted, and 1 where that is known.
+        person, inside: (H, W) 0..1 of the photo.
+        final, appearance: (H, W, 3) uint8 results.
+        coverage, mask: (H, W) results.
+    """
+    colours, lit = np.empty(3, np.float32), np.empty(3, np.float32)
+    for j in range(first, last):
+        for i in range(alpha.shape[1]):
+            a, still = alpha[j, i], 1 - moved[j, i]
+            for c in range(3):
+                # Where the layer has not moved it has the photo's own colour.
+                here = plate[j, i, c] + a * (colour[j, i, c] - plate[j, i, c])
+                own = colour[j, i, c] + a * still * (photo[j, i, c] - here)
+                colours[c] = min(max(own, 0.0), 255.0)
+            lit[0], lit[1], lit[2] = _lit(
+                colours[0], colours[1], colours[2], ratio[j, i, 0], ratio[j, i, 1], ratio[j, i, 2]
+            )
+            background = inside[j, i] if person[j, i] < VISIBLE else 0.0
+            unmoved = still * inside[j, i]
+            coverage[j, i] = min(max(background + a * (seen[j, i] - background), unmoved, 0.0), 1.0)
+            told = max(background + a * (known[j, i] - background), unmoved)
+            changed = 0.0
+            for c in range(3):
+                here = plate[j, i, c] + a * (colours[c] - plate[j, i, c])
+                value = here + a * (lit[c] - colours[c]) + still * (photo[j, i, c] - here)
+                changed = max(changed, abs(value - photo[j, i, c]))
+                final[j, i, c] = np.uint8(min(max(np.rint(value), 0.0), 255.0))
+                appearance[j, i, c] = np.uint8(min(max(np.rint(GREY + told * (value - GREY)), 0.0), 255.0))
+            mask[j, i] = 1 if moved[j, i] > 0 or changed > 0.5 else 0
