@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from instaface.draft import draft, marks_of, take_apart
+from instaface.draft import draft, kernels, marks_of, take_apart
 from instaface.draft.carry import Surfaces
 from instaface.draft.relight import MOST, bounded, continued, light_change, relight
 from instaface.face import Camera, OpenHead
@@ -224,7 +224,8 @@ def test_marks_of_a_tracked_face_are_those_of_its_scene(model, shadowed):
 def test_teeth_and_eyes_are_lit_evenly(model, shadowed):
     """Neighbouring teeth get about the same light, and that of the lips."""
     face, scene = shadowed
-    ratio = Surfaces.pose(scene, face.parameters.replace(light=NEW), model).ratio.mean(-1)
+    values = Surfaces.pose(scene, face.parameters.replace(light=NEW), model).values
+    ratio = values[:, kernels.RATIO : kernels.RATIO + 3].mean(-1)
     teeth, lips = ratio[model.regions["teeth"]], ratio[model.regions["lips"]]
     assert np.log(teeth).std() < 0.5 * np.log(lips).std()
     assert lips.min() <= teeth.min() and teeth.max() <= lips.max()

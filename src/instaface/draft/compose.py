@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from instaface.draft import kernels
 from instaface.draft.carry import Layer
-from instaface.draft.fill import push_pull, smoothstep
+from instaface.draft.fill import box, push_pull, smoothstep
 from instaface.draft.scene import Scene
 from instaface.render.rasterise import in_bands
 
 Array = NDArray[np.float32]
 
+AROUND = 0.1  # of the canvas' longer side: what lies as close to a hole counts when it is filled
 FRINGE = 0.03, 0.08  # of the canvas' longer side: how far inside and outside of the outline hair is loose
 
 
@@ -71,8 +72,8 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draf
     coverage, mask = (np.empty_like(alpha) for _ in range(2))
     given = scene.plate, scene.photo, colour, alpha, moved, ratio, seen, known, scene.person, scene.inside
     in_bands(kernels.finish_rows, height, None, *given, pixels, appearance, coverage, mask)
-    window, corner = scene.window, np.array(scene.margins[:2], np.float32)
-    return Draft(*(part[window] for part in (pixels, appearance, coverage, mask)), source[window] - corner)
+    w, corner = scene.window, np.array(scene.margins[:2], np.float32)
+    return Draft(pixels[w], appearance[w], coverage[w], mask[w], source[w] - corner)
 
 
 def _stays(layers: list[Layer]) -> Array:
@@ -92,7 +93,9 @@ def _painted(
         own = layer.colour, layer.alpha, layer.coverage, layer.ratio
         in_bands(kernels.paint_rows, len(layer.alpha), None, *corner, *own, colour, ratio, seen, known)
     if holes.any():
-        colour = push_pull(colour, (smoothstep(opacity, 0.5, 1) * ~holes).astype(np.float32))
+        around = box(holes, AROUND)
+        weight = smoothstep(opacity[around], 0.5, 1) * ~holes[around]
+        colour[around] = push_pull(colour[around], weight.astype(np.float32))
         seen[holes], known[holes] = 0, 0
     return colour, ratio, seen, known
 
@@ -171,9 +174,10 @@ def follow_outline(scene: Scene, solid: NDArray[np.bool_], source: Array) -> tup
 def _smoothed(values: Array, weights: Array, sigma: float) -> Array:
     """``values`` (H, W, C) where there is weight, averaged over ``sigma`` pixels and continued smoothly."""
     height, width = weights.shape
-    step = max(1.0, sigma / 3)  # what is so smooth is found on a coarse grid
+    step = max(1.0, sigma / 1.5)  # what is so smooth is found on a coarse grid
     size = max(2, round(width / step)), max(2, round(height / step))
-    total = cv2.resize(np.dstack([values * weights[..., None], weights]), size, interpolation=cv2.INTER_AREA)
+    parts = (cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (values * weights[..., None], weights))
+    total = np.dstack(list(parts))
     total = cv2.GaussianBlur(total, (0, 0), sigma / step)
     mean = total[..., :-1] / np.maximum(total[..., -1:], 1e-6)
     known = (total[..., -1] * 4 * sigma).clip(0, 1)

@@ -111,6 +111,13 @@ def continue_texture(values: Array, known: NDArray[np.bool_], texture: Array | N
     return keep * values + (1 - keep) * (smooth + trust * (mirrored - smooth))
 
 
+def box(mask: NDArray[np.bool_], margin: float) -> tuple[slice, slice]:
+    """Rows and columns of what is True, with a margin around it, as a share of the longer side."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    wide = int(margin * max(mask.shape)) + 1
+    return tuple(slice(max(int(ends[0]) - wide, 0), int(ends[-1]) + wide + 1) for ends in (rows, columns))  # type: ignore[return-value]
+
+
 def smoothstep(x: Array, low: float, high: float) -> Array:
     """0 below ``low``, 1 above ``high``, smooth between."""
     t = np.clip((x - low) / (high - low), 0, 1)

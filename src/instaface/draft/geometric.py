@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from instaface.draft.carry import Layer, Surfaces, carry, carry_glasses
 from instaface.draft.compose import Draft, compose
 from instaface.draft.enlarge import enlarge
-from instaface.draft.fill import push_pull, smoothstep
+from instaface.draft.fill import box, push_pull, smoothstep
 from instaface.draft.kernels import STILL
 from instaface.draft.openings import carry_face
 from instaface.draft.relight import continued
@@ -57,8 +57,11 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     return drawn if work is face else enlarge(drawn, work, face)
 
 
+AROUND = 0.1  # of the layer's longer side: what lies as close to a hole counts when it is filled
+
+
 def _without_holes(layer: Layer) -> Layer:
-    """The layer with its enclosed holes closed, such as an ear's canal."""
+    """The layer, its enclosed holes closed in place, such as an ear's canal."""
     empty = layer.alpha < 0.5
     _, labels = cv2.connectedComponents(empty.astype(np.uint8), connectivity=4)
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
@@ -66,18 +69,15 @@ def _without_holes(layer: Layer) -> Layer:
     if not hole.any():
         return layer
     hole = cv2.dilate(hole.astype(np.uint8), np.ones((3, 3))) > 0
-    known = (~hole & ~empty).astype(np.float32)
-    stacked = np.dstack([layer.colour, layer.ratio, np.where(known > 0, layer.depth, 0)])
-    filled = np.where(hole[..., None], push_pull(stacked.astype(np.float32), known), stacked)
-    return replace(
-        layer,
-        colour=filled[..., :3],
-        ratio=filled[..., 3:6],
-        depth=np.where(hole, filled[..., 6], layer.depth),
-        alpha=np.where(hole, 1, layer.alpha).astype(np.float32),
-        coverage=np.where(hole, 0, layer.coverage).astype(np.float32),
-        still=np.where(hole, 0, layer.still).astype(np.float32),
-    )
+    around = box(hole, AROUND)
+    inner, known = hole[around], (~hole & ~empty)[around].astype(np.float32)
+    depth = np.where(known > 0, layer.depth[around], 0)
+    stacked = np.dstack([layer.colour[around], layer.ratio[around], depth])
+    filled = push_pull(stacked.astype(np.float32), known)[inner]
+    for part, values in ((layer.colour, filled[:, :3]), (layer.ratio, filled[:, 3:6]), (layer.depth, filled[:, 6])):
+        part[around][inner] = values
+    layer.alpha[hole], layer.coverage[hole], layer.still[hole] = 1, 0, 0
+    return layer
 
 
 def _spread(layers: list[Layer], shape: tuple[int, ...]) -> Array:

@@ -135,11 +135,15 @@ def _frames(model: MorphableModel) -> list[tuple[NDArray[np.int64], NDArray[np.i
 
 def continued(ratio: Array, known: Array) -> Array:
     """(H, W, 3) ratios, continued from where they are known (H, W) over neck and clothes: even, and somewhat weaker."""
-    sigma = SPREAD * max(known.shape)
-    stack = cv2.GaussianBlur(np.dstack([np.log(ratio) * known[..., None], known]), (0, 0), sigma)
+    height, width = known.shape
+    step = max(1.0, SPREAD * max(known.shape) / 3)  # what is so even is found on a coarse grid
+    size = max(2, round(width / step)), max(2, round(height / step))
+    stack = np.dstack([np.log(ratio) * known[..., None], known])
+    stack = cv2.GaussianBlur(cv2.resize(stack, size, interpolation=cv2.INTER_AREA), (0, 0), 3)
     near = stack[..., 3]
     log = push_pull(stack[..., :3] / np.maximum(near, 1e-4)[..., None], smoothstep(near, 0.0, 0.2))
-    return np.exp(CLOTHES * cv2.GaussianBlur(log, (0, 0), sigma)).astype(np.float32)
+    even = np.exp(CLOTHES * cv2.GaussianBlur(log, (0, 0), 3)).astype(np.float32)
+    return cv2.resize(even, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 SPREAD = 0.03  # of the picture's longer side: how even light on neck and clothes is

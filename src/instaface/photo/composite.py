@@ -38,8 +38,10 @@ def composite(
         mask = mask * _fades(height, beyond[2:], fade)[:, None] * _fades(width, beyond[:2], fade)
     for top in range(0, height, ROWS):
         band = slice(top, top + ROWS)
-        part, touched = region[band], mask[band] > 0
-        weight = np.clip(mask[band][touched], 0, 1)[:, None]
+        part, weight = region[band], mask[band]
+        np.copyto(part, edited[band], where=(weight >= 1)[..., None])
+        touched = (weight > 0) & (weight < 1)
+        weight = weight[touched][:, None]
         blend = part[touched] + weight * (edited[band][touched].astype(np.float32) - part[touched])
         part[touched] = np.rint(blend).astype(np.uint8)
     return out

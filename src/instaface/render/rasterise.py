@@ -11,6 +11,8 @@ workers and under concurrent calls, which numba's own thread pools are not.
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -193,7 +195,14 @@ def _prepare(vertices: ArrayLike, faces: ArrayLike, cull: Cull) -> tuple[Any, ..
 
 
 def in_bands(kernel: Callable[..., None], height: int, threads: int | None, *arguments: Any) -> None:
-    """Call ``kernel(first_row, last_row, *arguments)`` for bands of rows, in threads."""
+    """Call ``kernel(first_row, last_row, *arguments)`` for bands of rows, in threads.
+
+    Args:
+        kernel: compiled, and free of the interpreter's lock.
+        height: number of rows.
+        threads: number of threads, by default as many as torch uses.
+        arguments: of the kernel.
+    """
     if threads is None:
         import torch
 
@@ -202,8 +211,14 @@ def in_bands(kernel: Callable[..., None], height: int, threads: int | None, *arg
         return kernel(0, height, *arguments)
     # More bands than threads, since the face rarely fills them evenly.
     rows = [height * k // (4 * threads) for k in range(4 * threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda first, last: kernel(first, last, *arguments), rows[:-1], rows[1:]))
+    pool = _pool(threads, os.getpid())
+    list(pool.map(lambda first, last: kernel(first, last, *arguments), rows[:-1], rows[1:]))
+
+
+@functools.lru_cache(maxsize=4)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads of this process: a forked one has none of its parent's."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="rows")
 
 
 @njit(cache=True, nogil=True)
