@@ -63,6 +63,65 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Start:
+    """The surfaces of a scene as the photo shows them: what all edits of one face share.
+
+    Attributes:
+        faces, uv_faces, uv, on_shell: see :class:`Surfaces`.
+        values: (V, COLUMNS) float32, those of :class:`Surfaces` that no edit changes; the others are 0.
+        normals: (V, 3) float32.
+        places: (V, 3) float32 in the photo: x, y, depth.
+        lit: (V, 3) float32 shading.
+        shadowed: (M, 3) float32 that of the mesh alone, the shadow that the head casts on itself included.
+        sizes: (M,) float32 area in the picture of the triangles around each vertex of the mesh.
+        rest: (M, 3) vertices of the unturned face.
+    """
+
+    faces: NDArray[np.int32]
+    uv_faces: NDArray[np.int32]
+    uv: Array
+    on_shell: NDArray[np.int64]
+    values: Array
+    normals: Array
+    places: Array
+    lit: Array
+    shadowed: Array
+    sizes: Array
+    rest: torch.Tensor
+
+    @classmethod
+    def of(cls, scene: Scene) -> Start:
+        model, shell, light = scene.model, scene.shell, scene.parameters.light
+        nv, nf, ns = len(scene.vertices), len(model.faces), len(shell.faces)
+        points = np.concatenate([scene.vertices, shell.points])
+        normals = np.concatenate([scene.normals, shell.normals])
+        places = scene.camera.project(torch.from_numpy(points)).numpy().astype(np.float32)
+        values = np.zeros((len(points), kernels.COLUMNS), np.float32)
+        values[:, kernels.BEFORE : kernels.BEFORE + 3] = points
+        values[:, kernels.FACING] = _facing(points, normals)
+        values[:nv, kernels.SOLID], values[nv:, kernels.SOLID] = 1, shell.solid
+        values[:nv, kernels.WEIGHT], values[nv:, kernels.WEIGHT] = model.head_weight.numpy(), shell.weights
+        values[nv:, kernels.LOOKUP : kernels.LOOKUP + 2] = shell.lookup
+        size = scene.texture.colour.shape[0]
+        uv = model.uv.numpy() * size
+        with torch.no_grad():
+            rest = model.vertices(at_rest(scene.parameters))[0]
+        return cls(
+            faces=np.concatenate([model.faces.numpy(), shell.faces + nv]).astype(np.int32),
+            uv_faces=np.concatenate([model.uv_faces.numpy(), np.zeros((ns, 3), np.int64)]).astype(np.int32),
+            uv=np.stack([uv[:, 0], size - uv[:, 1]], -1).astype(np.float32),
+            on_shell=np.concatenate([np.zeros(nf, np.int64), np.repeat([1, 2], ns // 2)]),
+            values=values,
+            normals=normals,
+            places=places,
+            lit=shading(normals, light),
+            shadowed=shading(scene.normals, light, head_shadow(model, scene.parameters)),
+            sizes=_sizes(places, model.faces.numpy(), nv),
+            rest=rest,
+        )
+
+
+@dataclass(frozen=True)
 class Surfaces:
     """All surfaces of a scene: the face model's mesh, then the shell's front and back.
 
@@ -86,8 +145,8 @@ class Surfaces:
         change: 0..1, how far the new light is another one.
     """
 
-    faces: NDArray[np.int64]
-    uv_faces: NDArray[np.int64]
+    faces: NDArray[np.int32]
+    uv_faces: NDArray[np.int32]
     uv: Array
     on_shell: NDArray[np.int64]
     after: Array
@@ -101,86 +160,80 @@ class Surfaces:
             mesh = model.mesh(edited)
             after, normals = mesh.vertices[0], mesh.normals()[0]
             after = after + torch.from_numpy(scene.raised[:, None] * up(edited))
-        shell_after = move(scene, edited, model)
-        turn = _rotations(torch.from_numpy(scene.shell.weights), scene.parameters, edited)
-        shell_normals = torch.from_numpy(scene.shell.normals)
-        turned = _times(turn, shell_normals)
-        before = np.concatenate([scene.vertices, scene.shell.points])
-        n0 = np.concatenate([scene.normals, scene.shell.normals])
-        n1 = np.concatenate([normals.numpy(), turned.numpy()])
-        nv, nf, ns = len(scene.vertices), len(model.faces), len(scene.shell.faces)
-        facing = np.stack([_facing(before, n0), _facing(torch.cat([after, shell_after]).numpy(), n1)], -1)
-        front = slice(nv, nv + len(scene.shell.rim))
-        rim_turn = cv2.GaussianBlur((facing[front, 1] - facing[front, 0]).reshape(scene.shell.shape), (0, 0), 3)
-        past = scene.shell.rim * smoothstep(rim_turn.reshape(-1), 0.05, 0.15)
-        size = scene.texture.colour.shape[0]
-        uv = model.uv.numpy() * size
-        edited_view, photo = (
-            scene.camera.project(p) for p in (torch.cat([after, shell_after]), torch.from_numpy(before))
-        )
-        moved = (edited_view - photo)[:, :2].abs().amax(-1).numpy().astype(np.float32)
-        values = np.zeros((len(before), kernels.COLUMNS), np.float32)
-        own, shell = slice(0, nv), slice(nv, None)
-        values[:, kernels.BEFORE : kernels.BEFORE + 3] = before
-        values[:, kernels.FACING : kernels.FACING + 2] = facing
-        values[:, kernels.RATIO : kernels.RATIO + 3] = _ratio(scene, edited, model, n0, n1)
-        values[shell, kernels.PAST] = np.tile(past, 2)
-        values[own, kernels.STRETCHED] = _stretched(scene, after, edited, model)
+        start, nv = scene.start, len(scene.vertices)
+        turned = _rotations(torch.from_numpy(scene.shell.weights), scene.parameters, edited)
+        shell_after = move(scene, edited, model, turned)
+        points = np.concatenate([after.numpy(), shell_after.numpy()])
+        shell_normals = _times(turned, torch.from_numpy(scene.shell.normals))
+        normals = np.concatenate([normals.numpy(), shell_normals.numpy()])
+        places = scene.camera.project(torch.from_numpy(points)).numpy().astype(np.float32)
+        moved = np.abs(places - start.places)
+        moved = np.maximum(moved[:, 0], moved[:, 1])
+        values = start.values.copy()
+        values[:, kernels.FACING + 1] = _facing(points, normals)
+        values[:, kernels.RATIO : kernels.RATIO + 3] = _ratio(scene, edited, model, normals)
+        values[nv:, kernels.PAST] = np.tile(_past(scene, values[nv:, kernels.FACING : kernels.FACING + 2]), 2)
+        values[:nv, kernels.STRETCHED] = _stretched(scene, places[:nv], after, edited)
         values[:, kernels.MOVED] = moved
-        values[own, kernels.SOLID], values[shell, kernels.SOLID] = 1, scene.shell.solid
-        values[own, kernels.WEIGHT], values[shell, kernels.WEIGHT] = model.head_weight.numpy(), scene.shell.weights
-        values[shell, kernels.LOOKUP : kernels.LOOKUP + 2] = scene.shell.lookup
         return cls(
-            faces=np.concatenate([model.faces.numpy(), scene.shell.faces + nv]),
-            uv_faces=np.concatenate([model.uv_faces.numpy(), np.zeros((ns, 3), np.int64)]),
-            uv=np.stack([uv[:, 0], size - uv[:, 1]], -1).astype(np.float32),
-            on_shell=np.concatenate([np.zeros(nf, np.int64), np.repeat([1, 2], ns // 2)]),
-            after=edited_view.numpy().astype(np.float32),
+            faces=start.faces,
+            uv_faces=start.uv_faces,
+            uv=start.uv,
+            on_shell=start.on_shell,
+            after=places,
             moved=moved,
             values=values,
             change=light_change(scene.parameters.light, edited.light),
         )
 
 
+def _past(scene: Scene, facing: Array) -> Array:
+    """(N,) see the column PAST, from (2 N, 2) cosines of the shell's slope before and after."""
+    turn = (facing[:, 1] - facing[:, 0])[: len(scene.shell.rim)]
+    turn = cv2.GaussianBlur(turn.reshape(scene.shell.shape), (0, 0), 3).reshape(-1)
+    return (scene.shell.rim * smoothstep(turn, 0.05, 0.15)).astype(np.float32)
+
+
 STRETCH = 2.5, 5.0  # growth of a triangle's area in the picture, from well borne to not at all
 CLOSING = 0.1, 0.5  # share of its way to closed over which a lid loses the photo's lashes
 
 
-def _stretched(scene: Scene, after: torch.Tensor, edited: FaceParameters, model: MorphableModel) -> Array:
+def _stretched(scene: Scene, places: Array, after: torch.Tensor, edited: FaceParameters) -> Array:
     """(V,) 0 where triangles keep about their size in the picture, 1 where they grow many times, as closing lids."""
-    faces = model.faces.numpy()
-    before, now = (_areas(scene.camera.project(p).numpy(), faces) for p in (torch.from_numpy(scene.vertices), after))
-    totals = [np.bincount(faces.reshape(-1), np.repeat(a, 3), len(after)) for a in (before, now)]
-    growth = (totals[1] + 1e-3) / (totals[0] + 1e-3)
+    sizes = _sizes(places, scene.model.faces.numpy(), len(places))
+    growth = (sizes + 1e-3) / (scene.start.sizes + 1e-3)
     unposed = (after - edited.translation[0]) @ rotation_from_angles(edited.head[0])
     closing = scene.lids.hidden * smoothstep(scene.lids.closing(unposed.numpy()), *CLOSING)
     return np.maximum(smoothstep(growth, *STRETCH), closing).astype(np.float32)
 
 
-def _areas(points: Array, faces: NDArray[np.int64]) -> Array:
-    """(F,) areas in the picture, 0 for what faces away."""
-    a, b, c = (points[faces[:, k], :2] for k in range(3))
-    return np.maximum((b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]) - (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]), 0) / 2
+def _sizes(places: Array, faces: NDArray[np.int64], count: int) -> Array:
+    """(V,) area in the picture of the triangles around each vertex, 0 for what faces away."""
+    a, b, c = (places[faces[:, k], :2] for k in range(3))
+    twice: Array = (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]) - (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1])
+    return np.bincount(faces.reshape(-1), np.repeat(np.maximum(twice, 0) / 2, 3), count).astype(np.float32)
 
 
 def _facing(points: Array, normals: Array) -> Array:
-    return -(normals * points).sum(-1) / np.linalg.norm(points, axis=-1)
+    """(N,) cosines between normals and lines of sight."""
+    along, far = (np.einsum("nc,nc->n", points, other) for other in (normals, points))
+    return -along / np.sqrt(far)
 
 
-def move(scene: Scene, edited: FaceParameters, model: MorphableModel) -> torch.Tensor:
+def move(scene: Scene, edited: FaceParameters, model: MorphableModel, turned: torch.Tensor) -> torch.Tensor:
     """(N, 3) points of the shell in the edited view: they turn as the face model's skinning turns its vertices, and
-    what borders on the face goes along with its expression."""
+    what borders on the face goes along with its expression. ``turned`` are their (N, 3, 3) rotations."""
     shell = scene.shell
     local = torch.from_numpy(shell.points) - scene.parameters.translation[0]
     w = torch.from_numpy(shell.weights)
     with torch.no_grad():
-        change = model.vertices(at_rest(edited)) - model.vertices(at_rest(scene.parameters))
+        change = model.vertices(at_rest(edited))[0] - scene.start.rest
     if change.abs().max() > 1e-4:
-        pull = change[0].numpy()[shell.anchor] * shell.follow[:, None]
+        pull = change.numpy()[shell.anchor] * shell.follow[:, None]
         pull = cv2.GaussianBlur(pull.reshape(*shell.shape, 3), (0, 0), 1.5).reshape(-1, 3)
         pull = torch.from_numpy(np.tile(pull, (2, 1)))
         local = local + _times(_skinning(w, scene.parameters), pull)
-    return _times(_rotations(w, scene.parameters, edited), local) + edited.translation[0]
+    return _times(turned, local) + edited.translation[0]
 
 
 def _times(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
@@ -203,16 +256,15 @@ def _rotations(weights: torch.Tensor, before: FaceParameters, after: FaceParamet
     return table[(weights * LEVELS).round().long()]
 
 
-def _ratio(scene: Scene, edited: FaceParameters, model: MorphableModel, n0: Array, n1: Array) -> Array:
-    """(V, 3) shading in the edited view over shading in the photo; ``n0``, ``n1`` are the normals before and after."""
-    nv, light = len(scene.vertices), scene.parameters.light
-    shadows: tuple[Array | float, Array | float] = (1.0, 1.0)
-    if not edited.light.equal(light):
-        shadows = head_shadow(model, scene.parameters), head_shadow(model, edited)
-    mesh = shading(n1[:nv], edited.light, shadows[1]) / shading(n0[:nv], light, shadows[0])
-    shell = shading(n1[nv:], edited.light) / shading(n0[nv:], light)
-    mesh = framed(model, mesh)
-    return surface_ratio(mesh, shell, scene.shell.anchor, scene.shell.follow, scene.shell.shape)
+def _ratio(scene: Scene, edited: FaceParameters, model: MorphableModel, normals: Array) -> Array:
+    """(V, 3) shading in the edited view, with ``normals`` there, over shading in the photo."""
+    nv, start, light = len(scene.vertices), scene.start, edited.light
+    if light.equal(scene.parameters.light):
+        mesh = shading(normals[:nv], light) / start.lit[:nv]
+    else:
+        mesh = shading(normals[:nv], light, head_shadow(model, edited)) / start.shadowed
+    shell = shading(normals[nv:], light) / start.lit[nv:]
+    return surface_ratio(framed(model, mesh), shell, scene.shell.anchor, scene.shell.follow, scene.shell.shape)
 
 
 def carry(
@@ -325,7 +377,7 @@ def carry_glasses(scene: Scene, edited: FaceParameters, before: Array) -> Layer:
 SHELL_TOLERANCE = 0.5  # centimetres by which hair may lie behind the skin that it covered in the photo
 
 
-def _window(after: Array, faces: NDArray[np.int64], height: int, width: int) -> tuple[slice, slice]:
+def _window(after: Array, faces: NDArray[np.integer], height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of the picture that the triangles can reach."""
     points = after[np.unique(faces), :2]
     (x0, y0), (x1, y1) = np.floor(points.min(0)).astype(int), np.ceil(points.max(0)).astype(int)

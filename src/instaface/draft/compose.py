@@ -54,8 +54,8 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draf
     # 2. Loose hair and the softness of the outline go along with the outline.
     holes = _holes(scene, opacity < 0.5)
     shift, near = follow_outline(scene, (opacity >= 0.5) | holes, source)
-    near = near * _shifted(scene.loose, shift)  # skin has no loose hair
-    fringe = _shifted(scene.head, shift)
+    near = near * _shifted(scene, scene.loose, shift)  # skin has no loose hair
+    fringe = _shifted(scene, scene.head, shift)
     opacity[holes] = 1
     alpha, height = np.empty_like(opacity), len(opacity)
     in_bands(kernels.soften_rows, height, None, opacity, near, fringe, _stays(layers), gone, shift, alpha, moved)
@@ -64,7 +64,7 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draf
     moved[worn.window] = np.maximum(moved[worn.window], _shows(worn.alpha) * (1 - worn.still))
     # 3. Colours and their new light.
     colour, ratio, seen, known = _painted(layers, fringe[..., :3], opacity, holes)
-    ratio = _around(ratio, opacity)
+    ratio = _loose_light(ratio, opacity)
     _put_on(worn, alpha, colour, seen, known)
     ratio[worn.window] += worn.alpha[..., None] * (worn.ratio - ratio[worn.window])
     # 4. Over the background; whatever has not moved is the photo itself.
@@ -184,14 +184,15 @@ def _smoothed(values: Array, weights: Array, sigma: float) -> Array:
     return cv2.resize(push_pull(mean, known), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _shifted(picture: Array, shift: Array) -> Array:
+def _shifted(scene: Scene, picture: Array, shift: Array) -> Array:
     """(H, W, C) ``picture`` looked up at each pixel's place plus ``shift``."""
-    y, x = np.mgrid[: shift.shape[0], : shift.shape[1]].astype(np.float32)
-    return cv2.remap(picture, x + shift[..., 0], y + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(picture, scene.positions - 0.5 + shift, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _around(ratio: Array, opacity: Array) -> Array:
-    """(H, W, 3) ratio of new to old light, that of what is drawn, continued over the loose hair around it."""
-    solid = smoothstep(opacity, 0.9, 1)
-    around = _smoothed(ratio, solid, 0.005 * max(opacity.shape))
-    return around + solid[..., None] * (ratio - around)
+def _loose_light(ratio: Array, opacity: Array) -> Array:
+    """(H, W, 3) ratio of new to old light of what is drawn, continued over the loose hair around it."""
+    solid, (height, width) = smoothstep(opacity, 0.9, 1), opacity.shape
+    out = np.empty_like(ratio)
+    around = _smoothed(ratio, solid, 0.005 * max(height, width))
+    in_bands(kernels.mix_rows, height, None, around, ratio, solid, out)
+    return out

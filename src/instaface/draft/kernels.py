@@ -218,6 +218,15 @@ def shell_rows(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def mix_rows(first, last, one, other, share, out):  # type: ignore[no-untyped-def]
+    """(H, W, 3) of two, the ``share`` (H, W) of the other."""
+    for j in range(first, last):
+        for i in range(share.shape[1]):
+            for c in range(3):
+                out[j, i, c] = one[j, i, c] + share[j, i] * (other[j, i, c] - one[j, i, c])
+
+
+@njit(cache=True, nogil=True)
 def overlaid_rows(first, last, top, left, alpha, layer_still, layer_source, through, moved, source, found):  # type: ignore[no-untyped-def]
     """Looks past one layer, from the nearest to the farthest.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -23,6 +24,9 @@ from instaface.face.light import shade
 from instaface.render.rasterise import Raster, rasterise, visible
 from instaface.track import TrackedFace
 from instaface.track.glasses import Glasses, find_glasses
+
+if TYPE_CHECKING:
+    from instaface.draft.carry import Start
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -94,6 +98,13 @@ class Scene:
         """(H, W, 3) float32 cast shadows (below 0) and highlights (above 0), see :func:`find_marks`."""
         mesh = np.concatenate([self.vertices, self.normals], 1)
         return find_marks(self.model, self.parameters, self.camera, mesh, self.photo, self.bare * self.inside)
+
+    @cached_property
+    def start(self) -> Start:
+        """The surfaces as the photo shows them."""
+        from instaface.draft.carry import Start
+
+        return Start.of(self)
 
     @cached_property
     def masks(self) -> Array:
