@@ -37,7 +37,7 @@ def astronaut() -> Photo:
     from skimage.data import astronaut
 
     image = Image.fromarray(astronaut()[:300, 70:370])
-    return read_photo(np.asarray(image.resize((600, 600), Image.Resampling.LANCZOS)))
+    return read_photo(np.asarray(image.resize((512, 512), Image.Resampling.LANCZOS)))
 
 
 def milliseconds(function: Callable[[], object], repeats: int) -> float:

@@ -58,7 +58,7 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draf
     fringe = _shifted(scene, scene.head, shift)
     opacity[holes] = 1
     alpha, height = np.empty_like(opacity), len(opacity)
-    in_bands(kernels.soften_rows, height, None, opacity, near, fringe, _stays(layers), gone, shift, alpha, moved)
+    in_bands(kernels.soften_rows, height, None, opacity, near, fringe, scene.stays, gone, shift, alpha, moved)
     if worn.source is not None:
         source[worn.window][worn.alpha > 0.5] = worn.source[worn.alpha > 0.5]
     moved[worn.window] = np.maximum(moved[worn.window], _shows(worn.alpha) * (1 - worn.still))
@@ -74,11 +74,6 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draf
     in_bands(kernels.finish_rows, height, None, *given, pixels, appearance, coverage, mask)
     w, corner = scene.window, np.array(scene.margins[:2], np.float32)
     return Draft(pixels[w], appearance[w], coverage[w], mask[w], source[w] - corner)
-
-
-def _stays(layers: list[Layer]) -> Array:
-    """(H, W) opacity of all that stays with the shoulders."""
-    return 1 - np.prod([1 - layer.alpha for layer in layers if layer.static], 0)
 
 
 def _painted(
@@ -163,25 +158,45 @@ def follow_outline(scene: Scene, solid: NDArray[np.bool_], source: Array) -> tup
     snaps = smoothstep(deep, 0.004 * size, 0.03 * size) * (2 * np.linalg.norm(moved, axis=-1) / (deep + 1e-6)).clip(
         0, 1
     )
-    way = np.zeros_like(source)
-    way[contour] = moved + snaps[:, None] * (nearest[row, column] - at)
-    way = _smoothed(way, contour.astype(np.float32), 0.02 * size)
+    places = np.argwhere(contour)
+    way = moved + snaps[:, None] * (nearest[row, column] - at)
+    way = _spread_out(places, way.astype(np.float32), solid.shape, 0.02 * size)
     away = cv2.distanceTransform((~contour).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     reach = size * np.where(solid, *FRINGE).astype(np.float32)
     return way, 1 - smoothstep(away / reach, 0.5, 1)
 
 
+COARSE = 1.5  # standard deviations of a smoothed picture, in steps of the grid that it is found on
+
+
+def _grid(shape: tuple[int, ...], sigma: float) -> tuple[int, int]:
+    """Columns and rows of a grid that suffices for what is smooth over ``sigma`` pixels."""
+    step = max(1.0, sigma / COARSE)
+    return max(2, round(shape[1] / step)), max(2, round(shape[0] / step))
+
+
+def _spread_out(places: NDArray[np.int64], values: Array, shape: tuple[int, ...], sigma: float) -> Array:
+    """(H, W, C) the (n, C) ``values`` at (n, 2) rows and columns, averaged over ``sigma`` pixels and continued."""
+    columns, rows = _grid(shape, sigma)
+    cell = (places * (rows, columns) // shape).astype(np.int64) @ (columns, 1)
+    stacked = np.concatenate([values, np.ones((len(values), 1), np.float32)], 1) * (rows * columns / np.prod(shape))
+    total = np.stack([np.bincount(cell, part, rows * columns) for part in stacked.T], -1)
+    return _smooth(total.reshape(rows, columns, -1).astype(np.float32), shape, sigma)
+
+
 def _smoothed(values: Array, weights: Array, sigma: float) -> Array:
     """``values`` (H, W, C) where there is weight, averaged over ``sigma`` pixels and continued smoothly."""
-    height, width = weights.shape
-    step = max(1.0, sigma / 1.5)  # what is so smooth is found on a coarse grid
-    size = max(2, round(width / step)), max(2, round(height / step))
+    size = _grid(weights.shape, sigma)
     parts = (cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (values * weights[..., None], weights))
-    total = np.dstack(list(parts))
-    total = cv2.GaussianBlur(total, (0, 0), sigma / step)
+    return _smooth(np.dstack(list(parts)), weights.shape, sigma)
+
+
+def _smooth(total: Array, shape: tuple[int, ...], sigma: float) -> Array:
+    """(H, W, C) from (h, w, C + 1) sums of weighted values and of weights on a coarse grid."""
+    total = cv2.GaussianBlur(total, (0, 0), sigma * total.shape[1] / shape[1])
     mean = total[..., :-1] / np.maximum(total[..., -1:], 1e-6)
     known = (total[..., -1] * 4 * sigma).clip(0, 1)
-    return cv2.resize(push_pull(mean, known), (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(push_pull(mean, known), shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _shifted(scene: Scene, picture: Array, shift: Array) -> Array:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from instaface.face.colour import linear_from_srgb, srgb_from_linear
+
 # Columns of what is interpolated over a layer's surfaces, see Surfaces.values.
 BEFORE, FACING, RATIO, PAST, STRETCHED, MOVED, SOLID, WEIGHT, LOOKUP = 0, 3, 5, 8, 9, 10, 11, 12, 13
 COLUMNS = 15
@@ -37,18 +39,18 @@ def shows(alpha):  # type: ignore[no-untyped-def]
     return smooth(alpha, VISIBLE, 4 * VISIBLE)
 
 
-@njit(cache=True, nogil=True)
-def _linear(srgb):  # type: ignore[no-untyped-def]
-    if srgb <= 0.04045:
-        return srgb / np.float32(12.92)
-    return ((srgb + np.float32(0.055)) / np.float32(1.055)) ** np.float32(2.4)
+TABLE = 1024  # steps of the tables of the sRGB curve, between which is interpolated
+_EVEN = np.linspace(0, 1 + 1 / TABLE, TABLE + 2)
+TO_LINEAR = linear_from_srgb(_EVEN).astype(np.float32)
+TO_SRGB = srgb_from_linear(_EVEN**2).astype(np.float32)  # by the square root, since the curve is steep at 0
 
 
 @njit(cache=True, nogil=True)
-def _srgb(linear):  # type: ignore[no-untyped-def]
-    if linear <= 0.0031308:
-        return linear * np.float32(12.92)
-    return np.float32(1.055) * linear ** np.float32(1 / 2.4) - np.float32(0.055)
+def _look_up(table, x):  # type: ignore[no-untyped-def]
+    """A function tabulated over 0..1."""
+    place = min(max(x, 0.0), 1.0) * TABLE
+    k = int(place)
+    return np.float32(table[k] + (place - k) * (table[k + 1] - table[k]))
 
 
 @njit(cache=True, nogil=True)
@@ -56,10 +58,7 @@ def _lit(r, g, b, kr, kg, kb):  # type: ignore[no-untyped-def]
     """An sRGB pixel 0..255 times a ratio in linear RGB; what gets bright approaches white, as on film."""
     if max(abs(kr - 1), abs(kg - 1), abs(kb - 1)) < 1e-3:
         return r, g, b
-    scale, one, none = np.float32(1 / 255), np.float32(1), np.float32(0)
-    r = _linear(min(max(r * scale, none), one))
-    g = _linear(min(max(g * scale, none), one))
-    b = _linear(min(max(b * scale, none), one))
+    r, g, b = _look_up(TO_LINEAR, r / 255), _look_up(TO_LINEAR, g / 255), _look_up(TO_LINEAR, b / 255)
     knee = max(r, g, b, np.float32(SHOULDER))
     r, g, b = r * kr, g * kg, b * kb
     # Film's shoulder, above what the pixel was: the brightest channel is held back, the others go with it.
@@ -68,8 +67,9 @@ def _lit(r, g, b, kr, kg, kb):  # type: ignore[no-untyped-def]
         over = brightest - knee
         held = (knee + over / (1 + over / max(1 - knee, 1e-3))) / brightest
         r, g, b = np.float32(r * held), np.float32(g * held), np.float32(b * held)
+    r, g, b = _look_up(TO_SRGB, np.sqrt(r)), _look_up(TO_SRGB, np.sqrt(g)), _look_up(TO_SRGB, np.sqrt(b))
     top = np.float32(255)
-    return top * _srgb(min(r, one)), top * _srgb(min(g, one)), top * _srgb(min(b, one))
+    return top * r, top * g, top * b
 
 
 @njit(cache=True, nogil=True)
@@ -342,9 +342,8 @@ def finish_rows(  # type: ignore[no-untyped-def]
                 here = plate[j, i, c] + a * (colour[j, i, c] - plate[j, i, c])
                 own = colour[j, i, c] + a * still * (photo[j, i, c] - here)
                 colours[c] = min(max(own, 0.0), 255.0)
-            lit[0], lit[1], lit[2] = _lit(
-                colours[0], colours[1], colours[2], ratio[j, i, 0], ratio[j, i, 1], ratio[j, i, 2]
-            )
+            kr, kg, kb = ratio[j, i]
+            lit[0], lit[1], lit[2] = _lit(colours[0], colours[1], colours[2], kr, kg, kb)
             background = inside[j, i] if person[j, i] < VISIBLE else 0.0
             unmoved = still * inside[j, i]
             coverage[j, i] = min(max(background + a * (seen[j, i] - background), unmoved, 0.0), 1.0)

@@ -112,6 +112,11 @@ class Scene:
         return np.dstack([self.surface, self.bare, self.inside, self.hair])
 
     @cached_property
+    def stays(self) -> Array:
+        """(H, W) float32 0..1 opacity of all that stays with the shoulders."""
+        return np.float32(1) - (1 - self.body[..., 3]) * (1 - self.throat)
+
+    @cached_property
     def positions(self) -> Array:
         """(H, W, 2) float32: x, y of each pixel's centre."""
         height, width = self.depth.shape
