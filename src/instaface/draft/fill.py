@@ -105,7 +105,8 @@ def continue_texture(values: Array, known: NDArray[np.bool_], texture: Array | N
     smooth = push_pull(texture, known.astype(np.float32))
     if not known.any():
         return smooth
-    mirrored, trust = reflect(texture, known, smooth=4)
+    # What is unknown must not shine through where trust is blurred.
+    mirrored, trust = reflect(np.where(known[..., None], texture, smooth), known, smooth=4)
     trust = cv2.GaussianBlur(trust, (0, 0), 4)[..., None]
     keep = np.clip(2 * cv2.GaussianBlur(known.astype(np.float32), (0, 0), 2) - 1, 0, 1)[..., None]
     return keep * values + (1 - keep) * (smooth + trust * (mirrored - smooth))

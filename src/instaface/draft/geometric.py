@@ -13,6 +13,7 @@ from instaface.draft.compose import Draft, compose
 from instaface.draft.enlarge import enlarge
 from instaface.draft.fill import box, push_pull, smoothstep
 from instaface.draft.kernels import STILL
+from instaface.draft.occluder import put_before
 from instaface.draft.openings import carry_face
 from instaface.draft.relight import continued
 from instaface.draft.scene import Parts, Scene, take_apart
@@ -53,6 +54,8 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     # 3. Put them together, from the farthest to the nearest.
     over = replace(hair, alpha=hair.alpha * hair.over)
     drawn = compose(scene, [scalp, behind, hair, throat, neck, body, head, over], glasses, gone)
+    if scene.before.any():
+        drawn = put_before(scene, drawn, relit)
     # 4. Large photos get their own resolution back.
     return drawn if work is face else enlarge(drawn, work, face)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from instaface.draft.fill import calmed, continue_texture, push_pull, smoothstep
 from instaface.draft.glasses import Sheet, build_sheet, lift
 from instaface.draft.lids import Lids, at_rest
+from instaface.draft.occluder import remove
 from instaface.draft.relief import Shell, build_shell, heights, to_grid
 from instaface.draft.relight import find_marks
 from instaface.draft.teeth import raised
@@ -24,6 +25,8 @@ from instaface.face.light import shade
 from instaface.render.rasterise import Raster, rasterise, visible
 from instaface.track import TrackedFace
 from instaface.track.glasses import Glasses, find_glasses
+from instaface.track.hair import plain_skin
+from instaface.track.hands import cut_out, find_hands
 
 if TYPE_CHECKING:
     from instaface.draft.carry import Start
@@ -65,6 +68,8 @@ class Scene:
         shell: hair and the rest of the head.
         texture: the unwrapped skin.
         glasses: what the face wears before its eyes; no other layer shows it.
+        before: (H, W) float32 0..1, opacity of hands and the like before the head, which stay where they are.
+        without: (H, W, 3) float32 0..255, the photo without what is before the head.
         model: the face model that ``parameters`` belong to.
     """
 
@@ -91,6 +96,8 @@ class Scene:
     shell: Shell
     texture: Texture
     glasses: Sheet | None
+    before: Array
+    without: Array
     model: MorphableModel
 
     @cached_property
@@ -311,10 +318,14 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     person, hair = _close_top(person, hair, margins, view, model)
 
     clothes = _pad(face.matte.clothes, margins, cv2.BORDER_REPLICATE)
-    everyone, glasses, skin = person, None, photo
+    everyone, glasses, without, hidden = person, None, photo, np.zeros_like(person)
+    before = _hands(face, margins)
+    if before.any():
+        without, hidden, (person, hair, clothes) = remove(photo, before, person, hair, clothes)
+    skin = without
     found = _glasses(face, margins)
     if found is not None:
-        skin, worn, (person, hair, clothes) = lift(photo, found, person, hair, clothes)
+        skin, worn, (person, hair, clothes) = lift(without, found, person, hair, clothes)
         rest = model.vertices(at_rest(face.parameters))[0].numpy()
         glasses = build_sheet(found, worn, camera, model, face.parameters, rest)
     bare = (person - hair - clothes).clip(0, 1).astype(np.float32)
@@ -336,7 +347,9 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     parts = Parts.of(model)
     lids = Lids.of(model, face.parameters, parts.face & ~parts.inside & ~parts.eyes)
     hugging = hair * inside * (1 - _hanging(shell, hair))
-    texture = _texture(view, model, face.parameters, lids, head, bare * inside, hugging)
+    shown = bare * (1 - hidden)
+    hugging = hugging * (1 - hidden)
+    texture = _texture(view, model, face.parameters, lids, head, shown * inside, hugging, bool(before.any()))
     return Scene(
         camera=camera,
         parameters=face.parameters,
@@ -347,10 +360,10 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         person=person,
         plate=plate,
         body=body,
-        throat=np.maximum(view.neck * surface, _low_skin(view, model, bare)),
+        throat=np.maximum(view.neck * surface, _low_skin(view, model, bare)) * (1 - hidden),
         head=head,
         hair=hair,
-        bare=bare,
+        bare=shown,
         surface=surface,
         open=view.open,
         depth=view.depth,
@@ -361,8 +374,21 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         shell=shell,
         texture=texture,
         glasses=glasses,
+        before=before,
+        without=without,
         model=model,
     )
+
+
+def _hands(face: TrackedFace, margins: tuple[int, int, int, int]) -> Array:
+    """(H, W) float32 0..1 hands before the head with what they hold, over the canvas."""
+    hands = find_hands(face.frame_pixels)
+    if not hands:
+        return _pad(np.zeros_like(face.matte.person), margins, cv2.BORDER_CONSTANT)
+    corner = np.array([face.frame.x, face.frame.y], np.float32)
+    skin = plain_skin(face.landmarks - corner, (face.frame.width, face.frame.height))
+    alpha = cut_out(np.ascontiguousarray(face.frame_pixels), hands, face.matte, skin)
+    return _pad(alpha, margins, cv2.BORDER_REPLICATE)
 
 
 def _glasses(face: TrackedFace, margins: tuple[int, int, int, int]) -> Glasses | None:
@@ -541,7 +567,9 @@ def _texture(
     head: Array,
     bare: Array,
     hair: Array,
+    covered: bool,
 ) -> Texture:
+    """The unwrapped skin; where some of it was ``covered``, what is filled in has brows and lips of its own."""
     facing = -(view.normals * view.vertices).sum(-1) / np.linalg.norm(view.vertices, axis=-1)
     parts = Parts.of(model)
     per_vertex = np.column_stack(
@@ -558,6 +586,9 @@ def _texture(
     faced = faced * np.where(within, open_, smoothstep(_density(x, y, occupied), *STRETCH) * (1 - _around(lid)))
     seen, haired = (shown * faced).astype(np.float32), (haired * faced).astype(np.float32)
     shading = np.where(occupied[..., None], attributes[..., -1:], 1)
+    if covered:
+        shading = shading * np.where(occupied[..., None], _tint(model, parameters, occupied), 1)
+        seen = seen * np.where(occupied & ~within & ~parts.ears[face], _usual(colour / shading, seen), 1)
     left = np.arange(occupied.shape[1]) < occupied.shape[1] // 2
     ears, scalp = (part[face] & occupied for part in (parts.ears, parts.scalp))
     texture = complete(colour, seen, haired, occupied & ~within, shading, [ears & left, ears & ~left, scalp & ~ears])
@@ -575,6 +606,27 @@ def _texture(
 LASH_TEXELS = 11  # twice the texels around a lid that lashes may cover
 EYE_SHADE = 0.45  # share of the light that lids and brows leave the eyes; as measured on portraits
 GREYISH = 2.0  # of 255: the mean distance of a photo's channels from their mean, below which it is black and white
+
+
+def _tint(model: MorphableModel, parameters: FaceParameters, occupied: Mask) -> Array:
+    """(S, S, 3) the face's own colours over its usual one, as a factor of sRGB values."""
+    albedo = cv2.resize(model.albedo(parameters.albedo)[0].permute(1, 2, 0).numpy(), occupied.shape[::-1])
+    values = srgb_from_linear(albedo.clip(0.01, 1))
+    return (values / np.median(values[occupied], 0)).clip(*SHADED).astype(np.float32)
+
+
+UNUSUAL = 1.0, 2.0  # mean deviations from the usual skin, from trusted to not: they may be fingers that were missed
+
+
+def _usual(even: Array, seen: Array) -> Array:
+    """(S, S) float32 0..1: colours, evenly lit, that are like most that were seen."""
+    known = seen > 0.5
+    if not known.any():
+        return np.ones_like(seen)
+    smooth = cv2.GaussianBlur(even, (0, 0), 2.0)
+    away = smooth - np.median(smooth[known], 0)
+    spread = np.abs(away[known]).mean(0) + 2
+    return 1 - smoothstep((np.abs(away) / spread).mean(-1), *UNUSUAL)
 
 
 def _painted(model: MorphableModel, parameters: FaceParameters, normals: Array, eyes: Mask) -> Array:

@@ -130,3 +130,18 @@ def _segmenter() -> Graph:
 def person(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Selfie segmentation: (256, 256, 3) uint8 RGB to (256, 256) float32, the probability 0..1 of a person."""
     return np.array(_segmenter()(np.ascontiguousarray(crop))["segmentation_mask"], np.float32)
+
+
+@functools.cache
+def _hand_landmarker() -> Graph:
+    with _quiet():
+        from mediapipe.python.solutions.hands import Hands
+
+        solution = Hands(static_image_mode=True, max_num_hands=4, min_detection_confidence=0.1)
+        return _warmed(solution, np.zeros((192, 192, 3), np.uint8))
+
+
+def hands(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    """Hand landmarks: (H, W, 3) uint8 RGB to (21, 2) float32 of each hand, x and y in 0..1 of the picture."""
+    found = _hand_landmarker()(np.ascontiguousarray(pixels))["multi_hand_landmarks"] or []
+    return [np.array([(p.x, p.y) for p in hand.landmark], np.float32) for hand in found]

@@ -83,6 +83,16 @@ def _steep(share: Floats) -> Floats:
     return ((share - 0.15) / 0.7).clip(0, 1)
 
 
+def plain_skin(landmarks: Floats, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(H, W) skin of the face without brows, eyes and lips.
+
+    Args:
+        landmarks: (478, 2) in pixels.
+        size: width and height of the picture.
+    """
+    return _place(landmarks, size, None).plain
+
+
 def _place(landmarks: Floats, size: tuple[int, int], middle: Floats | None) -> Place:
     import cv2
 
@@ -108,7 +118,7 @@ def _place(landmarks: Floats, size: tuple[int, int], middle: Floats | None) -> P
     return Place(x, y, outward, plain)
 
 
-def _features(pixels: NDArray[np.uint8]) -> Floats:
+def features_of(pixels: NDArray[np.uint8]) -> Floats:
     """(H, W, 4): CIE Lab and texture, the logarithm of the local contrast, in comparable units."""
     import cv2
 
@@ -145,18 +155,19 @@ class ColourModel:
         return np.logaddexp(np.logaddexp.reduce(best, 0), OUTLIER).astype(np.float32)
 
 
-def _sampled(features: Floats, where: NDArray[np.bool_], most: int = 1500) -> Floats:
+def sampled(features: Floats, where: NDArray[np.bool_], most: int = 1500) -> Floats:
+    """(N, D) features of at most about twice as many pixels of a mask, evenly."""
     picked = features[where]
     return np.ascontiguousarray(picked[:: max(1, len(picked) // most)])
 
 
 def _classify(pixels: NDArray[np.uint8], person: Floats, place: Place) -> tuple[Floats, Floats]:
     """(H, W) float32 0..1: the shares of hair and of clothes, of the person's pixels."""
-    features = _features(pixels)
+    features = features_of(pixels)
     solid = person > 0.9
     if (place.plain & solid).sum() < 30:
         return np.zeros_like(person), _ramp(place.y, 0.8, 1.0) * person
-    skin = ColourModel(_sampled(features, place.plain & solid), 3)
+    skin = ColourModel(sampled(features, place.plain & solid), 3)
     skinlike = skin.log_likelihood(features)
     usual = np.percentile(skinlike[place.plain & solid], 10)
 
@@ -166,7 +177,7 @@ def _classify(pixels: NDArray[np.uint8], person: Floats, place: Place) -> tuple[
     bald = seeds.sum() < max(20, 0.15 * shell.sum())
     hairlike = np.full_like(person, OUTLIER)
     if not bald:
-        hairlike = ColourModel(_sampled(features, seeds), 3).log_likelihood(features)
+        hairlike = ColourModel(sampled(features, seeds), 3).log_likelihood(features)
     below = solid & (place.y > 0.8)
     strange = below & (skinlike < usual - STRANGE)
     if not bald:
@@ -174,7 +185,7 @@ def _classify(pixels: NDArray[np.uint8], person: Floats, place: Place) -> tuple[
     # What is neither skin nor hair below the chin is cloth, whether or not its colours have been learned.
     clothlike = np.full_like(person, max(OUTLIER, usual - STRANGE))
     if strange.sum() >= 30:
-        clothlike = np.maximum(clothlike, ColourModel(_sampled(features, strange), 4).log_likelihood(features))
+        clothlike = np.maximum(clothlike, ColourModel(sampled(features, strange), 4).log_likelihood(features))
 
     evidence = np.stack([skinlike, hairlike, clothlike], 0) + _prior(place)
     _, hair, clothes = _smoothed(evidence, pixels)
