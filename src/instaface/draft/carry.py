@@ -72,7 +72,6 @@ class Start:
         normals: (V, 3) float32.
         places: (V, 3) float32 in the photo: x, y, depth.
         lit: (V, 3) float32 shading.
-        shadowed: (M, 3) float32 that of the mesh alone, the shadow that the head casts on itself included.
         sizes: (M,) float32 area in the picture of the triangles around each vertex of the mesh.
         rest: (M, 3) vertices of the unturned face.
     """
@@ -85,7 +84,6 @@ class Start:
     normals: Array
     places: Array
     lit: Array
-    shadowed: Array
     sizes: Array
     rest: torch.Tensor
 
@@ -115,7 +113,6 @@ class Start:
             normals=normals,
             places=places,
             lit=shading(normals, light),
-            shadowed=shading(scene.normals, light, head_shadow(model, scene.parameters)),
             sizes=_sizes(places, model.faces.numpy(), nv),
             rest=rest,
         )
@@ -262,7 +259,7 @@ def _ratio(scene: Scene, edited: FaceParameters, model: MorphableModel, normals:
     if light.equal(scene.parameters.light):
         mesh = shading(normals[:nv], light) / start.lit[:nv]
     else:
-        mesh = shading(normals[:nv], light, head_shadow(model, edited)) / start.shadowed
+        mesh = shading(normals[:nv], light, head_shadow(model, edited)) / scene.shadowed
     shell = shading(normals[nv:], light) / start.lit[nv:]
     return surface_ratio(framed(model, mesh), shell, scene.shell.anchor, scene.shell.follow, scene.shell.shape)
 

@@ -16,7 +16,7 @@ from instaface.draft.glasses import Sheet, build_sheet, lift
 from instaface.draft.lids import Lids, at_rest
 from instaface.draft.occluder import remove
 from instaface.draft.relief import Shell, build_shell, heights, to_grid
-from instaface.draft.relight import find_marks
+from instaface.draft.relight import find_marks, head_shadow, shading
 from instaface.draft.teeth import raised
 from instaface.draft.texture import Texture, complete, matched, unwrap
 from instaface.face import Camera, FaceParameters, MorphableModel, rotation_from_angles
@@ -112,6 +112,11 @@ class Scene:
         from instaface.draft.carry import Start
 
         return Start.of(self)
+
+    @cached_property
+    def shadowed(self) -> Array:
+        """(V, 3) float32 shading of the face model in the photo, with the shadow that the head casts on itself."""
+        return shading(self.normals, self.parameters.light, head_shadow(self.model, self.parameters))
 
     @cached_property
     def masks(self) -> Array:
