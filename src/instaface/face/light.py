@@ -22,8 +22,12 @@ def basis(normals: Tensor) -> Tensor:
 
 def shade(normals: Tensor, light: Tensor) -> Tensor:
     """Unclamped shading: (B, ..., 3) normals and (B, 9, 3) light to (B, ..., 3) linear RGB."""
-    values = basis(normals)
-    return (values.flatten(1, -2) @ light).reshape(*values.shape[:-1], 3)
+    n = normals.flatten(1, -2)
+    # The same as basis(normals) @ light, sorted by what the normals are multiplied with: less traffic of memory.
+    products, squares = light[:, [4, 6, 5]], torch.stack([light[:, 7], -light[:, 7], 3 * light[:, 8]], 1)
+    out = torch.baddbmm(light[:, :1] - light[:, 8:], n, light[:, 1:4])
+    out = out.baddbmm(n * n.roll(-1, -1), products).baddbmm(n * n, squares)
+    return out.reshape(normals.shape)
 
 
 def directional(direction: Tensor, strength: Tensor, ambient: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +141,7 @@ def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
     return samples[:, :, 0].mT.reshape(*uv.shape[:-1], -1)
 
 
+@functools.lru_cache(maxsize=4)
 def vertex_labels(model: MorphableModel) -> NDArray[np.int32]:
     """(V,) int32 label of each vertex: 1 + index of the smallest region that holds it, 0 where none does."""
     labels = np.zeros(len(model.head_weight), np.int32)
