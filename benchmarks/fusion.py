@@ -1,7 +1,7 @@
 """The fusions of the 3D Fusion Controller and the sets of maps, trained on the same budget.
 
     instaface pairs dataset/ -o samples/ --config configs/mini.yaml
-    python benchmarks/fusion.py samples/ -o runs/fusion [--steps 300] [--batch 8] [--crop 128]
+    python benchmarks/fusion.py samples/ -o runs/fusion [--steps 300] [--batch 8] [--crop 128] [--rate 1e-3]
 
 Each variant trains stage 1 as a diffusion model (all noise levels, from the shipped autoencoder) on the same draws with
 the same noise. Measured on the validation samples: the loss, and what the networks make of a picture of which nearly
@@ -19,14 +19,17 @@ from rich.table import Table
 
 from instaface.diffusion.fusion import ALL_MAPS, PAPER_MAPS
 from instaface.diffusion.latents import decode, encode
+from instaface.training.cache import CachedLatents
 from instaface.training.config import TrainingConfig, load_config
-from instaface.training.draws import Sample, fixed_batch, noise_for
+from instaface.training.draws import Sample, Source, fixed_batch, noise_for
 from instaface.training.loop import load_networks, make_stage, train
 from instaface.training.losses import clean_of
+from instaface.training.samples import Samples
 from instaface.training.sources import sources
 from instaface.training.stages import DiffusionStage
 
 VARIANTS = {f"{mode}, {len(maps)} maps": (mode, maps) for maps in (PAPER_MAPS, ALL_MAPS) for mode in ("sum", "stack")}
+VELOCITY = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}  # as pure noise needs it
 TIMESTEP = 900
 SAMPLES = 16
 
@@ -51,9 +54,8 @@ def from_maps(stage: DiffusionStage, batch: Sample) -> dict[str, float]:
     return {name: float(-10 * torch.log10(value)) for name, value in means.items()}
 
 
-def run(name: str, config: TrainingConfig, data: Path, init: Path, output: Path) -> list[str]:
+def run(name: str, config: TrainingConfig, training: Source, validation: Source, init: Path, output: Path) -> list[str]:
     """Trains a variant and measures it; cells of its row."""
-    training, validation = sources("1", config, data)
     model = train(config, "1", training, validation, output, init)
     stage = make_stage(load_networks(config.model, model), "1", config.stage("1")).eval()
     batch = fixed_batch(validation, SAMPLES)
@@ -71,18 +73,25 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop", type=int, default=128)
+    parser.add_argument("--rate", type=float, default=1e-3)
     options = parser.parse_args()
     budget = {"steps": options.steps, "batch": options.batch, "micro_batch": options.batch, "crop": options.crop}
-    every = {"validation_steps": options.steps, "checkpoint_steps": options.steps, "sheet": 0, "warmup_steps": 20}
-    plain = {"timesteps": [0, 999], "start": "photo", "noise": 1.0, "mixed_precision": "no", "ema_decay": 0.99}
+    every = {"validation_steps": options.steps, "checkpoint_steps": options.steps, "sheet": 0, "warmup_steps": 10}
+    plain = {"timesteps": [0, 999], "start": "photo", "noise": 1.0, "mixed_precision": "no", "ema_decay": 0.9}
+    plain |= {"error": "squared", "seen_weight": 1.0, "learning_rate": options.rate}
+    whole = load_config(options.config)
+    training, validation = sources("1", whole, options.data)
+    assert isinstance(training, Samples)
+    cached = CachedLatents(training, load_networks(whole.model, options.init).vae)  # once for all variants
     table = Table(title=f"{options.steps} updates of {options.batch} squares of {options.crop} pixels")
     for column in ("fusion", "validation loss", "PSNR from maps, dB", "PSNR where unseen, dB"):
         table.add_column(column)
     for name, (mode, maps) in VARIANTS.items():
         changes = {f"stage1.{key}": value for key, value in {**budget, **every, **plain}.items()}
+        changes |= {f"model.scheduler.{key}": value for key, value in VELOCITY.items()}
         config = load_config(options.config, {**changes, "model.fusion": mode, "model.maps": list(maps)})
         output = options.output / name.replace(", ", "-").replace(" ", "-")
-        table.add_row(*run(name, config, options.data, options.init, output))
+        table.add_row(*run(name, config, cached, validation, options.init, output))
     Console().print(table)
 
 

@@ -18,9 +18,10 @@ from torch.utils.data import default_collate
 from instaface.diffusion.config import Networks
 from instaface.diffusion.pipeline import InstaFacePipeline
 from instaface.errors import InstaFaceError
+from instaface.training.cache import encoded
 from instaface.training.config import dump_config, load_config
 from instaface.training.draws import DrawBatches, Draws, fixed_batch, noise_for
-from instaface.training.loop import load_networks, make_stage, train
+from instaface.training.loop import as_pipeline, load_networks, make_stage, train
 from instaface.training.losses import clean_of, laplacian, min_snr_weights, psnr, target_of
 from instaface.training.personalize import fit_adapter
 from instaface.training.pictures import PictureCrops, map_like, picture_files
@@ -138,6 +139,41 @@ def test_crops_fall_where_nothing_was_seen_and_all_pictures_are_cut_alike():
         assert cut["photo"].shape == (8, 3, 32, 32) and all(torch.equal(m, cut["photo"]) for m in cut["maps"].values())
         lefts += cut["photo"][:, 0, 0, 0].tolist()
     assert set(lefts) == {0, 16} and np.mean(np.array(lefts) == 16) > 0.7
+
+
+def test_an_untrained_embedded_model_returns_the_draft():
+    config = load_config(CONFIGS / "mini.yaml").model
+    torch.manual_seed(0)
+    pipeline = as_pipeline(load_networks(config, None), config)
+    pipeline.set_progress_bar_config(disable=True)
+    draft, other = (torch.rand(1, 3, 64, 64) * 2 - 1 for _ in range(2))
+    maps, coverage = dict.fromkeys(config.maps, other), torch.zeros(1, 1, 64, 64)
+    result = pipeline(maps, other, torch.rand(1, 128), draft, coverage, output_type="pt").images
+    torch.testing.assert_close(result, (draft + 1) / 2, atol=1e-5, rtol=0)
+
+
+def test_samples_that_are_encoded_give_the_loss_that_their_pictures_give():
+    config = tiny_training({**EVERYTHING, "start": "draft"})
+    stage = make_stage(load_networks(config.model, None), "1", config.stage("1"))
+    samples = [Astronaut().sample(k, np.random.default_rng(k)) | {"draw": torch.tensor(k)} for k in range(3)]
+    kept = [encoded(sample, stage.networks["vae"]) for sample in samples]
+    assert not {"photo", "draft", "maps"} & kept[0].keys()
+    losses = [stage.validate(default_collate(given))["loss"] for given in (samples, kept)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    stage.options = stage.options.model_copy(update={"crop": 32})
+    cut = stage._cropped(default_collate(kept), noise_for(torch.arange(3), 0))
+    assert {value.shape for value in cut["latents"].values()} == {(3, 4, 4, 4)}
+
+
+def test_what_was_seen_counts_as_much_as_asked_for():
+    batch = fixed_batch(Astronaut(), 4) | {"coverage": torch.ones(4, 1, 64, 64)}
+    losses = []
+    for changes in ({}, {"seen_weight": 0.25}, {"error": "absolute"}):
+        config = tiny_training({**EVERYTHING, **changes})
+        torch.manual_seed(0)
+        losses.append(make_stage(load_networks(config.model, None), "1", config.stage("1")).validate(batch)["loss"])
+    assert losses[1] == pytest.approx(losses[0] / 4, rel=1e-5)
+    assert losses[2] != pytest.approx(losses[0], rel=0.05)
 
 
 def test_stage_1_overfits_eight_pictures(pretrained):

@@ -97,9 +97,15 @@ class DiffusionStageConfig(StageConfig):
         noise: factor on that noise, as the model's own.
         crop: side in pixels of the squares that it learns from, mostly where something is not seen; None for whole
             pictures. The networks are convolutional: a square of a quarter of the area costs a quarter.
+        error: ``squared``, as diffusion models are trained, or ``absolute``: a model of one step that minimises squares
+            answers what cannot be known with the mean of all that it could be, a shadow around every head; the
+            median keeps to what is likely.
+        seen_weight: how much the error counts where the camera saw the surface, against 1 where it did not. Pairs
+            made by two edits do not fit to the pixel there, and the pipeline bounds its correction anyway.
         drop_map: probability that a map is left out, for each of them.
         drop_maps: probability that all are.
         drop_identity: probability that the identity tokens are.
+        cache_latents: encode samples that were made in advance once, and keep their latents in memory.
         train_vision: whether the vision encoder learns along (it stays frozen where it came pre-trained).
         identity_weight: weight of the identity loss on the predicted clean picture; 0 for none.
         recogniser: folder of the differentiable recogniser of that loss, or None.
@@ -110,9 +116,12 @@ class DiffusionStageConfig(StageConfig):
     start: Literal["photo", "draft"] = "photo"
     noise: float = Field(1.0, ge=0, le=1)
     crop: int | None = Field(None, ge=64, multiple_of=32)
+    error: Literal["squared", "absolute"] = "squared"
+    seen_weight: float = Field(1.0, ge=0, le=1)
     drop_map: float = Field(0.1, ge=0, le=1)
     drop_maps: float = Field(0.1, ge=0, le=1)
     drop_identity: float = Field(0.1, ge=0, le=1)
+    cache_latents: bool = False
     train_vision: bool = False
     identity_weight: float = Field(0.0, ge=0)
     recogniser: Path | None = None

@@ -20,8 +20,10 @@ from torch import nn
 from instaface.diffusion.config import ModelConfig, Networks, build
 from instaface.diffusion.pipeline import InstaFacePipeline
 from instaface.errors import InstaFaceError
+from instaface.training.cache import CachedLatents
 from instaface.training.config import StageConfig, StageName, TrainingConfig, dump_config
 from instaface.training.draws import DrawBatches, Draws, Sample, Source, fixed_batch, loader
+from instaface.training.samples import Samples
 from instaface.training.stages import AutoencoderStage, DiffusionStage
 
 
@@ -118,6 +120,9 @@ def train(
     place = accelerator.process_index, accelerator.num_processes
     batches = DrawBatches(state.step, end, options.batch, options.micro_batch, *place)
 
+    if getattr(options, "cache_latents", False):
+        source = _cached(source, networks, options)
+
     # 4. Train
     accelerator.init_trackers("")
     looked_at = fixed_batch(validation, options.validation_samples)
@@ -179,10 +184,15 @@ def make_stage(networks: Networks, name: StageName, options: StageConfig) -> nn.
 def load_networks(config: ModelConfig, init: Path | None) -> Networks:
     """New networks, with the weights of those that a folder has, each in a subfolder of its name.
 
+    An untrained diffusion network predicts zero (Dhariwal and Nichol 2021): where it predicts noise and starts from a
+    draft without any, the untrained model returns the draft.
+
     Raises:
         InstaFaceError: none is there, or weights are not those of the config's networks.
     """
     networks = build(config)
+    for parameter in networks.unet.conv_out.parameters():
+        torch.nn.init.zeros_(parameter)
     if init is None:
         return networks
     found_parts = {name: part for name, part in networks.modules().items() if (init / name / "config.json").is_file()}
@@ -209,6 +219,14 @@ def as_pipeline(networks: Networks, config: ModelConfig) -> InstaFacePipeline:
         name: getattr(config, name) for name in ("size", "steps", "strength", "noise", "recogniser", "convention")
     }
     return InstaFacePipeline(**vars(networks), **settings)
+
+
+def _cached(source: Source, networks: Networks, options: StageConfig) -> Source:
+    if not isinstance(source, Samples) or options.workers or getattr(options, "identity_weight", 0):
+        raise InstaFaceError(
+            "cache_latents needs samples of `instaface pairs`, workers 0 and no identity loss, which looks at pictures"
+        )
+    return CachedLatents(source, networks.vae)
 
 
 def _accelerator(options: StageConfig, output: Path) -> Accelerator:

@@ -22,7 +22,9 @@ from instaface.photo import read_photo
 from instaface.recognise import load_recogniser
 from instaface.track.models import FACE_MODELS
 from instaface.track.models import face_model as load_face_model
+from instaface.training.cache import encoded
 from instaface.training.config import PersonalizeConfig, TrainingConfig
+from instaface.training.draws import noise_for
 from instaface.training.loop import load_networks, to_device
 from instaface.training.pair_source import as_sample
 from instaface.training.pairs import random_edit, reconstruction, there_and_back
@@ -58,16 +60,19 @@ class PersonalStage(DiffusionStage):
         return {**figures, "loss": figures["loss"] + self.options.prior_weight * prior, "prior": prior.detach()}
 
     def _prior(self, batch: Batch) -> Tensor:
-        """Squared change of the prediction that the adapter makes where the tokens are dropped, at random noise."""
-        size = self.networks["unet"].config.sample_size
+        """Squared change of the prediction that the adapter makes where tokens and maps are dropped.
+
+        At random noise, or for a model that starts from drafts, at the batch's drafts.
+        """
+        batch = self._cropped(batch, noise_for(batch["draw"], self.options.seed))
+        _, start, maps, present = self._encoded(batch)
         generator = torch.Generator().manual_seed(int(batch["draw"][0]))
-        count, channels = len(batch["photo"]), self.networks["unet"].config.in_channels
-        noisy = torch.randn(count, channels, size, size, generator=generator).to(batch["photo"])
-        timesteps = torch.randint(*self._range(), (count,), generator=generator).to(noisy.device)
-        tokens = self._tokens(batch, noisy.new_zeros(count))
-        fusion = self.networks["fusion_controller"]
-        maps = noisy.new_zeros(count, len(fusion.maps), *noisy.shape[1:])
-        conditional = fusion.fuse(maps, maps.new_zeros(maps.shape[:2]))
+        noisy = torch.randn(start.shape, generator=generator).to(start)
+        timesteps = torch.randint(*self._range(), (len(start),), generator=generator).to(start.device)
+        if self.options.start == "draft":
+            noisy = self.scheduler.add_noise(start, self.options.noise * noisy, timesteps)
+        tokens = self._tokens(batch, start.new_zeros(len(start)))
+        conditional = self.networks["fusion_controller"].fuse(maps, torch.zeros_like(present))
         now = self._predict(noisy, timesteps, tokens, conditional)
         for name in ADAPTED:
             self.networks[name].disable_adapters()
@@ -116,8 +121,9 @@ def personalize(
     """
     if config.personalize is None:
         raise InstaFaceError("the config has no section 'personalize'")
-    samples = _samples(photo, face, config, face_model)
-    return fit_adapter(samples, output, load_networks(config.model, model), config.personalize)
+    networks = load_networks(config.model, model)
+    samples = [encoded(sample, networks.vae) for sample in _samples(photo, face, config, face_model)]
+    return fit_adapter(samples, output, networks, config.personalize)
 
 
 def fit_adapter(samples: list[dict[str, Any]], output: Path, networks: Networks, options: PersonalizeConfig) -> Path:

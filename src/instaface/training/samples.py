@@ -112,8 +112,12 @@ class Samples:
 
     def sample(self, index: int, random: np.random.Generator) -> dict[str, Any]:
         """See :class:`instaface.training.stages.DiffusionStage` for what is in it."""
-        sample = unpack_sample(read_files(self.folder, self.rows[index]))
+        sample = self.plain(index)
         return {**sample, "source": augment(sample["source"][None], random)[0]}
+
+    def plain(self, index: int) -> dict[str, Any]:
+        """A sample with the source as it is."""
+        return unpack_sample(read_files(self.folder, self.rows[index]))
 
 
 def _encode(kind: str, picture: Tensor) -> bytes:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from instaface.diffusion.config import Networks
 from instaface.diffusion.identity import patch_tokens
 from instaface.diffusion.latents import decode, encode
+from instaface.training.cache import MAP
 from instaface.training.config import AutoencoderStageConfig, DiffusionStageConfig
 from instaface.training.draws import noise_for
 from instaface.training.losses import clean_of, identity_loss, laplacian, min_snr_weights, psnr, target_of
@@ -74,7 +75,8 @@ class DiffusionStage(nn.Module):
 
     Batch: ``photo`` (B, 3, S, S), ``maps`` name to (B, 3, S, S), ``source`` (B, 3, S, S), ``face`` (B, F),
     ``draw`` (B,), and where there are such, ``draft`` (B, 3, S, S), ``coverage`` (B, 1, S, S), ``given`` name to (B,),
-    0 where a sample has no such map, and ``weight`` (B, 1, S, S) of the error at each place.
+    0 where a sample has no such map, and ``weight`` (B, 1, S, S) of the error at each place. Photo, draft and maps may
+    also come encoded, see :class:`instaface.training.cache.CachedLatents`.
     """
 
     def __init__(self, networks: Networks, options: DiffusionStageConfig, with_face: bool) -> None:
@@ -106,10 +108,7 @@ class DiffusionStage(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         n, draws = self.networks, noise_for(batch["draw"], self.options.seed)
         batch = self._cropped(batch, draws)
-        with torch.no_grad():
-            latents = encode(n["vae"], batch["photo"]).float()
-            start = latents if self.options.start == "photo" else encode(n["vae"], batch["draft"]).float()
-            maps, present = n["fusion_controller"].encode(batch["maps"], n["vae"])
+        latents, start, maps, present = self._encoded(batch)
         # All that is random about a sample comes from its own generator.
         low, high = self.options.timesteps
         timesteps = torch.stack([torch.randint(low, high + 1, (), generator=g) for g in draws]).to(latents.device)
@@ -122,9 +121,13 @@ class DiffusionStage(nn.Module):
         noisy = self.scheduler.add_noise(start, self.options.noise * noise, timesteps)  # (B, C, h, w)
         tokens = self._tokens(batch, keep)  # (B, N, D)
         prediction = self._predict(noisy, timesteps, tokens, n["fusion_controller"].fuse(maps, present))
-        error = (prediction - target_of(self.scheduler, latents, noisy, timesteps)).square()
+        difference = prediction - target_of(self.scheduler, latents, noisy, timesteps)
+        error = difference.square() if self.options.error == "squared" else difference.abs()
         if "weight" in batch:
-            error = error * F.adaptive_avg_pool2d(batch["weight"], (error.shape[2], error.shape[3]))
+            error = error * F.adaptive_avg_pool2d(batch["weight"], error.shape[-2:])
+        if "coverage" in batch:
+            seen = F.adaptive_avg_pool2d(batch["coverage"], error.shape[-2:])
+            error = error * (1 - (1 - self.options.seen_weight) * seen)
         loss = (error.mean((1, 2, 3)) * min_snr_weights(self.scheduler, timesteps, self.options.snr_gamma)).mean()
         if self.recogniser is None:
             return {"loss": loss, "error": error.mean().detach()}
@@ -132,12 +135,28 @@ class DiffusionStage(nn.Module):
         total = loss + self.options.identity_weight * identity
         return {"loss": total, "error": error.mean().detach(), "identity": identity.detach()}
 
+    @torch.no_grad()
+    def _encoded(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Latents of the photo, of what denoising starts from, and of the maps, and which maps there are."""
+        vae, fusion, from_photo = (
+            self.networks["vae"],
+            self.networks["fusion_controller"],
+            self.options.start == "photo",
+        )
+        if "latents" in batch:
+            kept = batch["latents"]
+            maps = torch.stack([kept[MAP + name] for name in fusion.maps], 1)
+            return kept["photo"], kept["photo" if from_photo else "draft"], maps, maps.new_ones(maps.shape[:2])
+        latents = encode(vae, batch["photo"]).float()
+        start = latents if from_photo else encode(vae, batch["draft"]).float()
+        return latents, start, *fusion.encode(batch["maps"], vae)
+
     def _cropped(self, batch: Batch, draws: list[torch.Generator]) -> Batch:
         """Squares of the batch's pictures, each about a place that was drawn: unseen ones come five times as often."""
-        side, size = self.options.crop, batch["photo"].shape[-1]
+        side, size = self.options.crop, batch["source"].shape[-1]
         if side is None or side >= size:
             return batch
-        wanted = 1.2 - batch.get("coverage", torch.ones_like(batch["photo"][:, :1]))
+        wanted = 1.2 - batch.get("coverage", torch.ones_like(batch["source"][:, :1]))
         cells = F.adaptive_avg_pool2d(wanted, size // ALIGNED).flatten(1).cpu()  # (B, cells)
         corners = []
         for chances, generator in zip(cells, draws, strict=True):
@@ -146,11 +165,19 @@ class DiffusionStage(nn.Module):
             corners.append([min(max(ALIGNED * k - side // 2, 0), size - side) for k in middle])
 
         def cut(pictures: Tensor) -> Tensor:
-            parts = zip(pictures, corners, strict=True)
-            return torch.stack([picture[:, y : y + side, x : x + side] for picture, (y, x) in parts])
+            step = size // pictures.shape[-1]  # 1, or for latents the pixels of each of their cells
+            places = [[slice(k // step, (k + side) // step) for k in corner] for corner in corners]
+            return torch.stack([picture[:, y, x] for picture, (y, x) in zip(pictures, places, strict=True)])
 
-        cropped = {name: cut(batch[name]) for name in ("photo", "draft", "coverage", "weight") if name in batch}
-        return {**batch, **cropped, "maps": {name: cut(value) for name, value in batch["maps"].items()}}
+        cropped: dict[str, Any] = {
+            name: cut(batch[name]) for name in ("photo", "draft", "coverage", "weight") if name in batch
+        }
+        groups = {name: batch[name] for name in ("maps", "latents") if name in batch}
+        return {
+            **batch,
+            **cropped,
+            **{key: {name: cut(v) for name, v in group.items()} for key, group in groups.items()},
+        }
 
     def _kept_maps(self, count: int, generator: torch.Generator) -> Tensor:
         """(count,) which maps a sample is given."""
