@@ -184,15 +184,16 @@ def make_stage(networks: Networks, name: StageName, options: StageConfig) -> nn.
 def load_networks(config: ModelConfig, init: Path | None) -> Networks:
     """New networks, with the weights of those that a folder has, each in a subfolder of its name.
 
-    An untrained diffusion network predicts zero (Dhariwal and Nichol 2021): where it predicts noise and starts from a
-    draft without any, the untrained model returns the draft.
+    A diffusion network that starts from drafts without noise predicts zero before it is trained: what is predicted
+    being noise, that returns the draft.
 
     Raises:
         InstaFaceError: none is there, or weights are not those of the config's networks.
     """
     networks = build(config)
-    for parameter in networks.unet.conv_out.parameters():
-        torch.nn.init.zeros_(parameter)
+    if config.noise == 0:
+        for parameter in networks.unet.conv_out.parameters():
+            torch.nn.init.zeros_(parameter)
     if init is None:
         return networks
     found_parts = {name: part for name, part in networks.modules().items() if (init / name / "config.json").is_file()}

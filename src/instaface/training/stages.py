@@ -124,9 +124,9 @@ class DiffusionStage(nn.Module):
         difference = prediction - target_of(self.scheduler, latents, noisy, timesteps)
         error = difference.square() if self.options.error == "squared" else difference.abs()
         if "weight" in batch:
-            error = error * F.adaptive_avg_pool2d(batch["weight"], error.shape[-2:])
+            error = error * F.adaptive_avg_pool2d(batch["weight"], (error.shape[2], error.shape[3]))
         if "coverage" in batch:
-            seen = F.adaptive_avg_pool2d(batch["coverage"], error.shape[-2:])
+            seen = F.adaptive_avg_pool2d(batch["coverage"], (error.shape[2], error.shape[3]))
             error = error * (1 - (1 - self.options.seen_weight) * seen)
         loss = (error.mean((1, 2, 3)) * min_snr_weights(self.scheduler, timesteps, self.options.snr_gamma)).mean()
         if self.recogniser is None:
