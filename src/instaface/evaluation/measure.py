@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -118,14 +119,19 @@ def landmark_distance(face: TrackedFace, target: FaceParameters, model: Morphabl
 def predicted_cheek_ratio(parameters: FaceParameters, model: MorphableModel) -> float:
     """Log2 ratio of left to right cheek luminance of the lit mesh, equal albedo assumed."""
     mesh = model.mesh(parameters)
-    points = model.landmarks(mesh.vertices, "mediapipe")[0]
-    skin = model.regions["face"]
-    sides = []
-    for cheek in (LEFT, RIGHT):
-        nearest = skin[torch.cdist(points[list(cheek)], mesh.vertices[0, skin]).argmin(1)]
-        shading = shade(mesh.normals()[:, nearest], parameters.light)[0].clamp(min=0).double().numpy()
+    normals, sides = mesh.normals(), []
+    for cheek in _cheeks(model):
+        shading = shade(normals[:, cheek], parameters.light)[0].clamp(min=0).double().numpy()
         sides.append(float((shading @ LUMINANCE).mean()))
     return float(np.log2((sides[0] + 1e-2) / (sides[1] + 1e-2)))
+
+
+@lru_cache(maxsize=2)
+def _cheeks(model: MorphableModel) -> list[torch.Tensor]:
+    """Vertices of the skin of the left and the right cheek, where the landmarks lie that are looked at."""
+    vertices = model.vertices(model.neutral())
+    points, skin = model.landmarks(vertices, "mediapipe")[0], model.regions["face"]
+    return [skin[torch.cdist(points[list(cheek)], vertices[0, skin]).argmin(1)] for cheek in (LEFT, RIGHT)]
 
 
 def picture_figures(

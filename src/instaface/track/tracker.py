@@ -29,7 +29,10 @@ SHOULDERS = 0.3  # of the head's yaw and roll that the shoulders take part in; l
 
 
 def track(
-    photo: Photo | str | Path | NDArray[np.uint8], faces: int | None = None, model: OpenHead | None = None
+    photo: Photo | str | Path | NDArray[np.uint8],
+    faces: int | None = None,
+    model: OpenHead | None = None,
+    light: bool = True,
 ) -> list[TrackedFace]:
     """Finds and measures every face of a photo.
 
@@ -37,6 +40,7 @@ def track(
         photo: a photo, a path, or an (H, W, 3) uint8 RGB array.
         faces: how many faces to measure at most, the largest ones; all by default.
         model: the face model to fit, OpenHead by default.
+        light: whether to estimate light and albedo; without, the light is plain.
 
     Returns:
         Faces, largest first; an empty list where there is none.
@@ -56,7 +60,7 @@ def track(
     for landmarks in found:
         if faces is not None and len(tracked) == faces:
             break
-        face = _measure(photo, landmarks, len(tracked), model, clock.shared(len(found)))
+        face = _measure(photo, landmarks, len(tracked), model, light, clock.shared(len(found)))
         if face is not None:
             tracked.append(face)
     return tracked
@@ -72,7 +76,9 @@ def _distinct(pixels: NDArray[np.uint8], detections: list[Detection]) -> list[La
     return sorted(kept, key=lambda face: -(face.box[3] - face.box[1]))
 
 
-def _measure(photo: Photo, landmarks: Landmarks, index: int, model: OpenHead, clock: _Clock) -> TrackedFace | None:
+def _measure(
+    photo: Photo, landmarks: Landmarks, index: int, model: OpenHead, light: bool, clock: _Clock
+) -> TrackedFace | None:
     """One face; None where the landmarks are not a face's."""
     import cv2
 
@@ -89,9 +95,10 @@ def _measure(photo: Photo, landmarks: Landmarks, index: int, model: OpenHead, cl
         masks = matte(pixels, landmarks.points - corner, between_the_ears(parameters, model, camera) - corner)
         size = masks.person.shape[1], masks.person.shape[0]
         small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    with clock("light"):
-        frame_camera = camera.crop(frame.x, frame.y, frame.width, frame.height, size)
-        parameters = fit_light(model, parameters, frame_camera, small, masks.person - masks.hair)
+    if light:
+        with clock("light"):
+            frame_camera = camera.crop(frame.x, frame.y, frame.width, frame.height, size)
+            parameters = fit_light(model, parameters, frame_camera, small, masks.person - masks.hair)
     return TrackedFace(
         photo=photo,
         index=index,
