@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instaface.face import Camera
+from instaface.track.threads import one_thread
 
 if TYPE_CHECKING:
     from instaface.face import FaceParameters, OpenHead
@@ -324,7 +325,11 @@ def fit(basis: Basis, landmarks: Floats, camera: Camera, weights: Floats | None 
         camera: of the whole photo.
         weights: (L,) trust in each landmark, 1 by default, 0 to leave it out.
     """
-    landmarks = np.asarray(landmarks, np.float64)
+    with one_thread():
+        return _fitted(basis, np.asarray(landmarks, np.float64), camera, weights)
+
+
+def _fitted(basis: Basis, landmarks: Floats, camera: Camera, weights: Floats | None) -> Fit:
     weights = trust(landmarks) * (1 if weights is None else weights)
     unit = interocular(landmarks)
     state = _State(basis, *initial_pose(basis, landmarks, camera))

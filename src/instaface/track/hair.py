@@ -73,8 +73,8 @@ def shares(
     alpha = cv2.resize(person, size, interpolation=cv2.INTER_AREA)
     classes = _classify(small, alpha, _place(landmarks * scale, size, None if middle is None else middle * scale))
     radius = max(2, round(0.008 * max(height, width)))
-    large = (cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR) for share in classes)
-    hair, clothes = ((_steep(guided(share, pixels, radius, 0.03)) * person).astype(np.float32) for share in large)
+    large = cv2.resize(np.dstack(classes), (width, height), interpolation=cv2.INTER_LINEAR)
+    hair, clothes = np.moveaxis(_steep(guided(large, pixels, radius, 0.03)) * person[..., None], 2, 0)
     return hair, np.minimum(clothes, person - hair)
 
 
@@ -147,12 +147,16 @@ class ColourModel:
                 continue
             covariance = np.cov(part.T) + floor**2 * np.eye(part.shape[1])
             weight = np.log(len(part) / len(samples)) - 0.5 * np.linalg.slogdet(covariance)[1]
-            self.parts.append((part.mean(0), np.linalg.cholesky(np.linalg.inv(covariance)), weight))
+            root = np.linalg.cholesky(np.linalg.inv(covariance)).astype(np.float32)
+            self.parts.append((part.mean(0) @ root, root, np.float32(weight)))
 
     def log_likelihood(self, features: Floats) -> Floats:
         """(..., D) features to (...), up to the constant of the dimension; bounded below as an outlier's."""
-        best = [weight - 0.5 * (((features - mean) @ root) ** 2).sum(-1) for mean, root, weight in self.parts]
-        return np.logaddexp(np.logaddexp.reduce(best, 0), OUTLIER).astype(np.float32)
+        flat = np.ascontiguousarray(features.reshape(-1, features.shape[-1]).T)  # sums over a first axis are fast
+        best = [weight - 0.5 * ((root.T @ flat - mean[:, None]) ** 2).sum(0) for mean, root, weight in self.parts]
+        top = np.maximum(np.max(best, 0), np.float32(OUTLIER))  # log-sum-exp
+        total = np.exp(OUTLIER - top) + sum(np.exp(likelihood - top) for likelihood in best)
+        return (top + np.log(total)).reshape(features.shape[:-1])
 
 
 def sampled(features: Floats, where: NDArray[np.bool_], most: int = 1500) -> Floats:
@@ -214,16 +218,16 @@ def _prior(place: Place) -> Floats:
 
 def _smoothed(evidence: Floats, pixels: NDArray[np.uint8], steps: int = 3) -> Floats:
     """(3, H, W) class probabilities that agree with their surroundings."""
-    from instaface.track.matte import guided
+    from instaface.track.matte import guide_filter
 
     def normalised(scores: Floats) -> Floats:
         shares = np.exp(scores - scores.max(0))
         return shares / shares.sum(0)
 
     evidence = 0.5 * evidence  # neighbours are not independent
-    shares = normalised(evidence)
+    shares, along = normalised(evidence), guide_filter(pixels, 5, 0.03)
     for _ in range(steps):
-        around = np.stack([guided(share.astype(np.float32), pixels, 5, 0.03) for share in shares], 0)
+        around = np.moveaxis(along(np.moveaxis(shares, 0, 2).astype(np.float32)), 2, 0)
         shares = normalised(evidence + 4.0 * around)
     return shares
 

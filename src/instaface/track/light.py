@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from instaface.face import Camera, FaceParameters
 from instaface.face.colour import linear_from_pixels
 from instaface.face.light import N_COEFFICIENTS, basis, direction_from_angles, directional
+from instaface.track.threads import one_thread
 
 if TYPE_CHECKING:
     from instaface.face import OpenHead
@@ -56,7 +57,8 @@ def fit_light(
     skin = _skin(model, parameters, camera, pixels, free)
     if skin is None or skin.plain.sum() < 50:
         return parameters
-    light, albedo = solve(skin.normals, skin.colours, skin.mean, skin.change, skin.plain)
+    with one_thread():
+        light, albedo = solve(skin.normals, skin.colours, skin.mean, skin.change, skin.plain)
     return parameters.replace(
         light=torch.from_numpy(light.astype(np.float32))[None], albedo=torch.from_numpy(albedo.astype(np.float32))[None]
     )
@@ -237,7 +239,8 @@ def _skin(
     uv = interpolate(raster, model.uv_faces.numpy().astype(np.int32), model.uv.numpy())
     normals = seen[..., :3]
     use = raster.covered & (seen[..., 3] > 0.99) & (uncovered > 0.9) & (normals[..., 2] > 0.25)
-    use &= (part.max(-1) < 0.97) & (part.max(-1) > 0.002)
+    brightest = cv2.max(cv2.max(part[..., 0], part[..., 1]), part[..., 2])
+    use &= (brightest < 0.97) & (brightest > 0.002)
     if not use.any():
         return None
     # 3. Albedo there.

@@ -7,6 +7,8 @@ either side of it. Hair is what of the person is neither skin nor clothes by col
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -125,13 +127,13 @@ def refine(pixels: NDArray[np.uint8], coarse: Floats) -> Floats:
     )
     fore, fore_spread = _local_colour(small, sure_fore, radius)
     back, back_spread = _local_colour(small, sure_back, radius)
-    contrast = ((fore - back) ** 2).sum(2)
+    contrast = _squared(fore - back)
     trust = contrast / (contrast + fore_spread + 2 * back_spread + 0.004)
     trust *= (sure_fore.any() and sure_back.any()) * 1.0
 
     path = full(np.sqrt(contrast))
     start = np.minimum(2 * full(np.sqrt(back_spread)) + 0.01, 0.5 * path)  # the background's own variation
-    away = np.sqrt(((pixels.astype(np.float32) / 255 - full(back)) ** 2).sum(2))
+    away = np.sqrt(_squared(pixels * np.float32(1 / 255) - full(back)))
     opacity = ((away - start) / (0.85 * path - start + 1e-3)).clip(0, 1)
     trust = full(trust)
     opacity = trust * opacity + (1 - trust) * full(coarse)
@@ -140,6 +142,11 @@ def refine(pixels: NDArray[np.uint8], coarse: Floats) -> Floats:
     opacity = np.where(inside, 1, np.where(outside, 0, opacity)).astype(np.float32)
     smooth = guided(opacity, pixels, max(2, round(0.006 * max(height, width))), 0.015)
     return np.where(inside, 1, np.where(outside, 0, smooth)).astype(np.float32)
+
+
+def _squared(colours: Floats) -> Floats:
+    """(H, W, C) to (H, W) sums of squares."""
+    return np.asarray(np.einsum("hwc,hwc->hw", colours, colours))
 
 
 def strands(pixels: NDArray[np.uint8], person: Floats, hair: Floats) -> Floats:
@@ -178,7 +185,7 @@ def strands(pixels: NDArray[np.uint8], person: Floats, hair: Floats) -> Floats:
     path /= np.maximum((path**2).sum(2, keepdims=True), 0.01)
     offset = (back * path).sum(2, keepdims=True)
     path = cv2.resize(np.dstack([path, offset]), (width, height), interpolation=cv2.INTER_LINEAR)
-    come = (pixels.astype(np.float32) / 255 * path[..., :3]).sum(2) - path[..., 3]
+    come = np.einsum("hwc,hwc->hw", pixels * np.float32(1 / 255), path[..., :3]) - path[..., 3]
     # 2. What of it is thin, and stands out of the wall's grain.
     thickness = 2 * round(THIN * max(height, width)) + 1
     thin = come - cv2.morphologyEx(come, cv2.MORPH_OPEN, np.ones((thickness, thickness), np.uint8))
@@ -203,18 +210,24 @@ def _ramp(values: Floats, low: Floats, high: Floats) -> Floats:
 
 
 def guided(values: Floats, guide: NDArray[np.uint8], radius: int, edge: float) -> Floats:
-    """Guided filter (He et al. 2013) of (H, W) ``values`` 0..1 along the edges of a colour picture.
+    """Guided filter (He et al. 2013) of ``values`` 0..1 along the edges of a colour picture.
 
     Args:
-        values: (H, W) float32.
+        values: (H, W) or (H, W, C) float32.
         guide: (H, W, 3) uint8.
         radius: of the window in pixels.
         edge: standard deviation, 0..1, of what counts as an edge.
     """
+    return guide_filter(guide, radius, edge)(values)
+
+
+def guide_filter(guide: NDArray[np.uint8], radius: int, edge: float) -> Callable[[Floats], Floats]:
+    """:func:`guided` for several filterings along the edges of one picture, whose part is done once."""
     import cv2
 
     # In 8-bit units: in 0..1 the filter's own arithmetic loses small values of epsilon.
-    return cv2.ximgproc.guidedFilter(guide, values, radius, (255 * edge) ** 2).clip(0, 1)
+    along = cv2.ximgproc.createGuidedFilter(guide, radius, (255 * edge) ** 2)
+    return lambda values: along.filter(values).clip(0, 1)
 
 
 def _local_colour(pixels: Floats, sure: Floats, radius: int) -> tuple[Floats, Floats]:
@@ -233,6 +246,6 @@ def _local_colour(pixels: Floats, sure: Floats, radius: int) -> tuple[Floats, Fl
     stack = np.concatenate([pixels, pixels**2, np.ones_like(pixels[..., :1])], 2) * sure[..., None]
     total = np.full_like(stack, 1e-12)
     for weight, reach in ((1.0, radius), (1e-3, 3 * radius), (1e-6, 10 * radius)):
-        total += weight * np.stack([cv2.blur(c, (2 * reach + 1,) * 2) for c in np.moveaxis(stack, 2, 0)], 2)
+        total += weight * cv2.blur(stack, (2 * reach + 1,) * 2)
     mean, square = total[..., :3] / total[..., 6:], total[..., 3:6] / total[..., 6:]
     return mean, (square - mean**2).clip(0).sum(2)
