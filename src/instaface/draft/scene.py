@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from instaface.draft.fill import calmed, continue_texture, push_pull, smoothstep
+from instaface.draft.fill import box, calmed, continue_texture, push_pull, smoothstep
 from instaface.draft.glasses import Sheet, build_sheet, lift
 from instaface.draft.lids import Lids, at_rest
 from instaface.draft.occluder import remove
@@ -604,7 +604,10 @@ def _texture(
     mixed = texture.colour * (1 - lid[..., None] * lashes)
     for part in (parts.teeth, parts.inside & ~parts.teeth, parts.irises, parts.eyes & ~parts.irises):
         texels = part[face] & occupied
-        mixed = np.where(texels[..., None], matched(painted, colour, seen * texels), mixed)
+        if texels.any():
+            w = box(texels, 0.02)
+            own = matched(painted[w], colour[w], (seen * texels)[w])
+            mixed[w] = np.where(texels[w][..., None], own, mixed[w])
     return Texture(mixed.astype(np.float32), texture.mirrored)
 
 

@@ -152,8 +152,17 @@ GAIN = 1.5  # at most, from one half of the face to the other
 
 def _gain(colour: Array, other: Array, both: Array) -> Array:
     """(S, S, 1) smooth factor from one half's brightness to the other's: light differs from side to side."""
-    grey = np.dstack([colour.mean(-1), other.mean(-1), np.ones_like(both)]) * both[..., None]
-    own, others, weight = np.moveaxis(cv2.GaussianBlur(grey, (0, 0), SIZE / 24), -1, 0)
+    grey = np.dstack([_grey(colour) * both, _grey(other) * both, both])
+    small = cv2.resize(grey, (SIZE // COARSE, SIZE // COARSE), interpolation=cv2.INTER_AREA)
+    own, others, weight = np.moveaxis(cv2.GaussianBlur(small, (0, 0), SIZE / COARSE / 24), -1, 0)
     ratio = np.log((own + 4 * weight + 1e-3) / (others + 4 * weight + 1e-3)).astype(np.float32)
-    ratio = push_pull(ratio, (weight > 0.05).astype(np.float32))
-    return np.exp(ratio.clip(-np.log(GAIN), np.log(GAIN)))[..., None]
+    ratio = push_pull(ratio, (weight > 0.05).astype(np.float32)).clip(-np.log(GAIN), np.log(GAIN))
+    return np.exp(cv2.resize(ratio, both.shape[::-1], interpolation=cv2.INTER_LINEAR))[..., None]
+
+
+COARSE = 4  # texels: what is smooth is found on a grid as coarse
+
+
+def _grey(colour: Array) -> Array:
+    """(S, S) means of the channels."""
+    return (colour[..., 0] + colour[..., 1] + colour[..., 2]) / 3
