@@ -585,12 +585,12 @@ def _texture(
     colour = cv2.remap(head[..., :3], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     masks = np.dstack([cv2.erode(bare, np.ones((5, 5))), hair, view.open])
     shown, haired, open_ = np.moveaxis(cv2.remap(masks, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), -1, 0)
-    lid, lashes = attributes[..., 7], attributes[..., 8:-1]
+    lid, lashes = attributes[..., 7], attributes[..., 8:-3]
     within = (parts.inside | parts.eyes)[face]
     faced = occupied * visible(attributes[..., :3], view.depth) * smoothstep(attributes[..., 3], 0.15, 0.45)
     faced = faced * np.where(within, open_, smoothstep(_density(x, y, occupied), *STRETCH) * (1 - _around(lid)))
     seen, haired = (shown * faced).astype(np.float32), (haired * faced).astype(np.float32)
-    shading = np.where(occupied[..., None], attributes[..., -1:], 1)
+    shading = np.where(occupied[..., None], attributes[..., -3:], 1)
     if covered:
         shading = shading * np.where(occupied[..., None], _tint(model, parameters, occupied), 1)
         seen = seen * np.where(occupied & ~within & ~parts.ears[face], _usual(colour / shading, seen), 1)
@@ -654,10 +654,10 @@ def _around(lid: Array) -> Array:
 
 
 def _shading(normals: Array, parameters: FaceParameters) -> Array:
-    """(V,) shading over its value for a surface that faces the camera, as a factor of sRGB values."""
+    """(V, 3) shading over its value for a surface that faces the camera, as a factor of sRGB values."""
     frontal = torch.tensor([[0.0, 0.0, 1.0]])
-    grey = shade(torch.cat([torch.from_numpy(normals).float(), frontal])[None], parameters.light)[0].mean(-1)
-    return ((grey[:-1] / grey[-1].clamp(min=1e-3)).clamp(*SHADED) ** (1 / 2.2)).numpy()
+    light = shade(torch.cat([torch.from_numpy(normals).float(), frontal])[None], parameters.light)[0]
+    return ((light[:-1] / light[-1].clamp(min=1e-3)).clamp(*SHADED) ** (1 / 2.2)).numpy()
 
 
 SHADED = 0.3, 2.5  # range of shading that the estimated light is believed to reach

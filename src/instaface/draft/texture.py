@@ -68,7 +68,7 @@ def complete(colour: Array, seen: Array, haired: Array, skin: Mask, shading: Arr
         haired: (S, S) float32 0..1, texels that hair covers in the photo. They take the hair's colour: an ear under
             hair shall not come out from under it.
         skin: (S, S) texels whose island is mirror symmetric (u to 1 - u).
-        shading: (S, S, 1) or (S, S, 3) float32 factor by which the photo's light scales a texel's colour: what is
+        shading: (S, S, 3) float32 factor by which the photo's light scales a texel's colour: what is
             filled in takes the light of its own place.
         groups: (S, S) texels of each part that is hairy or bare by itself.
     """
