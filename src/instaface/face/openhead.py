@@ -83,6 +83,8 @@ class OpenHead(MorphableModel):
         closing: (2,) float32 and ``closing_identity`` (I, 2): weight of the eyeBlink offsets that closes the left and
             the right eye; see :meth:`effective_expression`.
         symmetry: (V,) int64, the vertex on the other side. On the skin, texture coordinates mirror with u -> 1 - u.
+        albedo_mean: (3, S, S) linear RGB of the mean face.
+        albedo_basis: (A, 3, S, S) its change by one standard deviation of each coefficient.
         painted_albedo: (3, S, S) linear RGB, hand-painted: what ``albedo`` gives where there is no albedo model.
         part_names: names of the mesh's parts (``skin``, ``eye_left``, ``eye_right``, ``eye_sockets``, ``gums``,
             ``mouth``, ``teeth``, ``tongue``), in the order of ``part_labels``.
@@ -130,13 +132,13 @@ class OpenHead(MorphableModel):
         self._look = indices(np.array([[self.expression_names.index(name) for name in eye] for eye in LOOK]))
         self.blink_index = indices(np.array([self.expression_names.index(name) for name in BLINK]))
         self.painted_albedo = linear_from_srgb(tensor(asset["albedo"]).permute(2, 0, 1) / 255)
-        self._albedo_mean = self.painted_albedo
-        self._albedo_basis = torch.zeros(0, *self._albedo_mean.shape)
+        self.albedo_mean = self.painted_albedo
+        self.albedo_basis = torch.zeros(0, *self.albedo_mean.shape)
         if albedo is not None:
             skin = torch.from_numpy(albedo["skin"])
-            self._albedo_mean = torch.where(skin, tensor(albedo["mean"]), self.painted_albedo)
-            self._albedo_basis = tensor(albedo["basis"]) * tensor(albedo["scale"])[:, None, None, None]
-        self.n_albedo = len(self._albedo_basis)
+            self.albedo_mean = torch.where(skin, tensor(albedo["mean"]), self.painted_albedo)
+            self.albedo_basis = tensor(albedo["basis"]) * tensor(albedo["scale"])[:, None, None, None]
+        self.n_albedo = len(self.albedo_basis)
 
     @classmethod
     def load(cls) -> OpenHead:
@@ -191,8 +193,8 @@ class OpenHead(MorphableModel):
 
     def albedo(self, coefficients: Tensor) -> Tensor:
         """(B, A) coefficients to (B, 3, S, S) linear RGB, 0..1; row 0 is v = 1."""
-        change = torch.einsum("ba,acyx->bcyx", coefficients, self._albedo_basis)
-        return (self._albedo_mean + change).clamp(0, 1)
+        change = torch.einsum("ba,acyx->bcyx", coefficients, self.albedo_basis)
+        return (self.albedo_mean + change).clamp(0, 1)
 
     def landmark_basis(self, scheme: str) -> LandmarkBasis:
         """The model at the landmarks only (see :class:`LandmarkBasis`)."""

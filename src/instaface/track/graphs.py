@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import os
 import sys
 import threading
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -35,18 +37,41 @@ node {
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what MediaPipe's C++ code writes to standard error while it builds a graph from the terminal."""
+    """MediaPipe, with what its C++ code writes to standard error while it builds a graph kept from the terminal."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     sys.stderr.flush()
     kept = os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, 2)
+        _import_mediapipe()
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(null)
+
+
+@functools.cache
+def _import_mediapipe() -> None:
+    """Imports MediaPipe without matplotlib, which takes longer than itself, and which it needs for plots alone: there,
+    the real one is imported when it is used."""
+    if "matplotlib" in sys.modules:
+        return
+    package, pyplot = ModuleType("matplotlib"), ModuleType("matplotlib.pyplot")
+    package.pyplot = pyplot  # type: ignore[attr-defined]
+    for module in (package, pyplot):
+        module.__getattr__ = functools.partial(_late, module.__name__)  # type: ignore[method-assign]
+    sys.modules |= {module.__name__: module for module in (package, pyplot)}
+    try:
+        import mediapipe  # noqa: F401
+    finally:
+        for module in (package, pyplot):
+            del sys.modules[module.__name__]
+
+
+def _late(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
 
 
 class Graph:

@@ -198,14 +198,9 @@ def _skin_regions(model: OpenHead) -> NDArray[np.float32]:
 @functools.cache
 def _albedo_parts(model: OpenHead) -> NDArray[np.float32]:
     """(TEXTURE, TEXTURE, 1 + A, 3) mean albedo and its change by each coefficient, row 0 at v = 1."""
-    step = 1e-2  # small, so that the limits 0..1 do not cut
-    parts: list[torch.Tensor] = []
-    for k in range(-1, model.n_albedo):
-        coefficients = torch.zeros(1, model.n_albedo)
-        coefficients[:, k : k + 1 if k >= 0 else 0] = step
-        texture = torch.nn.functional.interpolate(model.albedo(coefficients), (TEXTURE, TEXTURE), mode="area")
-        parts.append((texture - parts[0]) / step if parts else texture)
-    return torch.cat(parts).permute(2, 3, 0, 1).contiguous().numpy()
+    parts = torch.cat([model.albedo_mean[None], model.albedo_basis])
+    small = torch.nn.functional.interpolate(parts, (TEXTURE, TEXTURE), mode="area")
+    return small.permute(2, 3, 0, 1).contiguous().numpy()
 
 
 def _skin(
