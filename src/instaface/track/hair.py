@@ -26,6 +26,8 @@ BROWS_EYES_LIPS = (
     (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
     (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146),
 )
+# The nose's bridge, its tip; cheeks beside the nose and farther out, chin, above the lip, between the brows.
+PATCHES = ((195,), (4,), (142, 101), (371, 330), (205,), (425,), (199,), (164,), (9,))
 FOREHEAD, CHIN, EYE_CORNERS = 10, 152, (33, 263)
 
 Floats = NDArray[np.float32]
@@ -40,12 +42,16 @@ class Place:
         y: (H, W) below the eyes.
         outside: (H, W) distance outside of the face's oval, negative inside.
         plain: (H, W) bool: skin of the face without brows, eyes and lips.
+        marks: (H, W) bool: brows, eyes and lips.
+        patches: (H, W) bool each: patches of skin, the one that is hardly ever covered first.
     """
 
     x: Floats
     y: Floats
     outside: Floats
     plain: NDArray[np.bool_]
+    marks: NDArray[np.bool_]
+    patches: list[NDArray[np.bool_]]
 
 
 def shares(
@@ -115,7 +121,13 @@ def _place(landmarks: Floats, size: tuple[int, int], middle: Floats | None) -> P
     marks = cv2.dilate(marks, np.ones((3, 3), np.uint8))
     plain = (outward < -0.08 * unit) & (marks == 0) & (y > -0.1 * unit)
     x, y, outward = ((a / unit).astype(np.float32) for a in (x, y, outward))
-    return Place(x, y, outward, plain)
+    discs = []
+    for patch in PATCHES:
+        disc = np.zeros_like(oval)
+        centre = landmarks[list(patch)].mean(0).round().astype(int)
+        cv2.circle(disc, (int(centre[0]), int(centre[1])), max(2, int(0.05 * unit)), 1, -1)
+        discs.append((disc > 0) & (marks == 0))
+    return Place(x, y, outward, plain, marks > 0, discs)
 
 
 def features_of(pixels: NDArray[np.uint8]) -> Floats:
@@ -171,29 +183,79 @@ def _classify(pixels: NDArray[np.uint8], person: Floats, place: Place) -> tuple[
     solid = person > 0.9
     if (place.plain & solid).sum() < 30:
         return np.zeros_like(person), _ramp(place.y, 0.8, 1.0) * person
-    skin = ColourModel(sampled(features, place.plain & solid), 3)
-    skinlike = skin.log_likelihood(features)
-    usual = np.percentile(skinlike[place.plain & solid], 10)
+    skinlike, usual, shine = _skinlike(features, place, solid)
 
     # Hair is looked for in a shell around the face above the brows first; a shell that looks like skin is a bald head.
     shell = solid & (place.outside > 0.04) & (place.y < -0.15) & (np.abs(place.x) < 0.75)
-    seeds = shell & (skinlike < usual)
-    bald = seeds.sum() < max(20, 0.15 * shell.sum())
-    hairlike = np.full_like(person, OUTLIER)
-    if not bald:
+    seeds = shell & (skinlike < usual) & ~shine
+    if seeds.sum() < max(20, 0.15 * shell.sum()):
+        clothlike = _clothlike(features, solid & (place.y > 0.8) & (skinlike < usual - STRANGE), usual)
+        evidence = np.stack([skinlike, np.full_like(person, OUTLIER), clothlike], 0) + _prior(place)
+        return np.zeros_like(person), _smoothed(evidence, pixels)[2]
+    # Then where it was found: what falls on the shoulders is often lighter than what is on top.
+    for _ in range(ROUNDS):
         hairlike = ColourModel(sampled(features, seeds), 3).log_likelihood(features)
-    below = solid & (place.y > 0.8)
-    strange = below & (skinlike < usual - STRANGE)
-    if not bald:
-        strange &= hairlike < np.percentile(hairlike[seeds], 15)
-    # What is neither skin nor hair below the chin is cloth, whether or not its colours have been learned.
-    clothlike = np.full_like(person, max(OUTLIER, usual - STRANGE))
-    if strange.sum() >= 30:
-        clothlike = np.maximum(clothlike, ColourModel(sampled(features, strange), 4).log_likelihood(features))
+        # On the face itself only what is much like hair can be hair.
+        hairlike[shine | ((place.outside < 0) & (hairlike < np.percentile(hairlike[seeds], 5)))] = OUTLIER
+        strange = solid & (place.y > 0.8) & (skinlike < usual - STRANGE)
+        strange &= hairlike < np.percentile(hairlike[seeds], 6)
+        clothlike = _clothlike(features, strange, usual)
+        evidence = np.stack([skinlike, hairlike, clothlike], 0) + _prior(place)
+        _, hair, clothes = _smoothed(evidence, pixels)
+        hair = _attached(hair, person, place)
+        seeds = seeds | (solid & (hair > 0.8) & (skinlike < usual) & (place.outside > 0.02))
+    return hair, clothes
 
-    evidence = np.stack([skinlike, hairlike, clothlike], 0) + _prior(place)
-    _, hair, clothes = _smoothed(evidence, pixels)
-    return np.zeros_like(person) if bald else _attached(hair, person, place), clothes
+
+ROUNDS = 2
+
+
+def _skinlike(features: Floats, place: Place, solid: NDArray[np.bool_]) -> tuple[Floats, float, NDArray[np.bool_]]:
+    """(H, W) log-likelihood of skin, what is usual at least for skin, and (H, W) its highlights.
+
+    It is learned from all of the face that is not strange to its surest patches: its sides and forehead may be covered
+    by hair.
+    """
+    plain = place.plain & solid
+    sure = _alike([features[patch & solid] for patch in place.patches])
+    if sure is not None:
+        alike = ColourModel(sure, 4).log_likelihood(features)
+        same = plain & (alike > np.percentile(alike[plain], 50) - 2 * STRANGE)
+        plain = same if same.sum() >= 30 else plain
+    likelihood = ColourModel(sampled(features, plain), 3).log_likelihood(features)
+    # As smooth as skin and brighter: no hair, though hardly skin either.
+    shine = (features[..., 0] > np.percentile(features[plain][:, 0], 90)) & (
+        features[..., 3] < np.percentile(features[plain][:, 3], 80)
+    )
+    shine &= (np.abs(place.x) < 0.5) & (place.y < 0)
+    return likelihood, float(np.percentile(likelihood[plain], 10)), shine
+
+
+ALIKE = 14.0  # distance of the features of two patches of skin next to each other
+
+
+def _alike(patches: list[Floats]) -> Floats | None:
+    """(N, D) features of the first patch, and of those that are like it or like one that is; None where it is empty."""
+    medians = [np.median(patch, 0) if len(patch) else None for patch in patches]
+    if medians[0] is None:
+        return None
+    kept, open_ = {0}, [0]
+    while open_:
+        here = medians[open_.pop()]
+        for k, other in enumerate(medians):
+            if k not in kept and other is not None and np.linalg.norm(other - here) < ALIKE:
+                kept.add(k)
+                open_.append(k)
+    return np.ascontiguousarray(np.concatenate([patches[k] for k in sorted(kept)]))
+
+
+def _clothlike(features: Floats, strange: NDArray[np.bool_], usual: float) -> Floats:
+    """(H, W) log-likelihood of clothes: what is neither skin nor hair below the chin, whether or not its colours could
+    be learned from what is ``strange`` there."""
+    floor = np.full(strange.shape, max(OUTLIER, usual - STRANGE), np.float32)
+    if strange.sum() < 30:
+        return floor
+    return np.maximum(floor, ColourModel(sampled(features, strange), 4).log_likelihood(features))
 
 
 def _ramp(values: Floats, low: float, high: float) -> Floats:
@@ -210,6 +272,7 @@ def _prior(place: Place) -> Floats:
     face = 1 - out
     # Inside the oval only the forehead can be covered, by a fringe; the sides of the oval a little, by strands.
     skin = 4.0 * face * (1 - above) * (1 - 0.6 * aside) + 2.0 * under * (1 - aside) - 1.0 * out * above
+    skin += 3.0 * place.marks
     hair = 1.5 * out * above - 1.0 * face * above - 2.0 * under * (1 - aside) - 1.5 * _ramp(place.y, 0.9, 1.6)
     hair -= 6.0 * _ramp(np.abs(place.x), 0.9, 1.4)
     cloth = -12.0 * (1 - _ramp(place.y, 0.55, 0.8)) + 0.5 * under
