@@ -6,7 +6,7 @@ import torch
 
 from instaface.draft import draft, kernels, marks_of, take_apart
 from instaface.draft.carry import Surfaces
-from instaface.draft.relight import MOST, bounded, continued, light_change, relight
+from instaface.draft.relight import MOST, bounded, continued, light_change, relight, shading
 from instaface.face import Camera, OpenHead
 from instaface.face.colour import linear_from_pixels, srgb_from_linear
 from instaface.face.light import basis, direction_from_angles, directional, rotate
@@ -229,3 +229,25 @@ def test_teeth_and_eyes_are_lit_evenly(model, shadowed):
     teeth, lips = ratio[model.regions["teeth"]], ratio[model.regions["lips"]]
     assert np.log(teeth).std() < 0.5 * np.log(lips).std()
     assert lips.min() <= teeth.min() and teeth.max() <= lips.max()
+
+
+def test_a_black_and_white_photo_stays_so_in_new_light(model, shadowed):
+    from dataclasses import replace
+
+    face, _ = shadowed
+    grey = np.repeat(face.photo.pixels.mean(-1, keepdims=True), 3, -1).round().astype(np.uint8)
+    face = replace(face, photo=Photo(grey))
+    pixels = draft(face, face.parameters.replace(light=NEW), model).pixels.astype(int)
+    assert np.abs(pixels - grey[face.frame.y :, face.frame.x :][: face.frame.height, : face.frame.width]).max() > 20
+    assert np.ptp(pixels, axis=-1).max() <= 1
+
+
+def test_light_from_behind_does_not_lend_its_colour_to_the_face():
+    """Two lights alike on what faces the camera, one of them with blue light from behind."""
+    plain = torch.zeros(1, 9, 3)
+    plain[0, 0], plain[0, 3] = 0.5, 0.3
+    blue = plain.clone()
+    blue[0, 0, 2], blue[0, 3, 2] = 0.8, -0.15
+    normals = np.array([[0.0, 0.0, 1.0], [0.5, 0.0, 0.866]], np.float32)
+    ratio = shading(normals, blue) / shading(normals, plain)
+    assert np.abs(ratio[:, 2] / ratio[:, 0] - 1).max() < 0.15

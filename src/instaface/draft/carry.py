@@ -261,6 +261,8 @@ def _ratio(scene: Scene, edited: FaceParameters, model: MorphableModel, normals:
     else:
         mesh = shading(normals[:nv], light, head_shadow(model, edited)) / scene.shadowed
     shell = shading(normals[nv:], light) / start.lit[nv:]
+    if scene.grey:
+        mesh, shell = (np.repeat(part.mean(-1, keepdims=True), 3, -1) for part in (mesh, shell))
     return surface_ratio(framed(model, mesh), shell, scene.shell.anchor, scene.shell.follow, scene.shell.shape)
 
 

@@ -45,11 +45,21 @@ def shading(normals: Array, light: Tensor, shadow: Array | float = 1.0) -> Array
         shadow: (N, 1) share of the light that is left where the head shades itself.
     """
     lit = shade(torch.from_numpy(normals)[None].float(), light)[0].numpy() * shadow
-    mean = light[0, 0].numpy().clip(1e-3)
+    mean = facing_colour(light)
     grey = (lit / mean).mean(-1, keepdims=True)
     lit = mean * (grey + TINT * (lit / mean - grey))
     floor = DIMMEST * mean
     return floor + _softplus(lit - floor, 0.5 * floor)
+
+
+def facing_colour(light: Tensor) -> Array:
+    """(3,) mean shading of surfaces that face the camera, weighted by the cosine of their slope.
+
+    Its colour is what a photo's skin shows of a light; the mean over all directions, which counts what comes from
+    behind, may have quite another one.
+    """
+    facing = light[0, 0] + 2 / 3 * light[0, 3] + 1 / 2 * light[0, 8]
+    return torch.maximum(facing, 0.3 * light[0, 0]).clamp(min=1e-3).numpy()
 
 
 def _softplus(x: Array, width: Array) -> Array:
@@ -156,6 +166,7 @@ NEAR, TINT_SIZE, WINDOW = 0.05, 0.015, 0.04  # of ``SIDE``: what is around a pix
 DARK_DETAIL = 0.3  # natural log: hair, nostrils and creases are so much darker than what is around them
 EDGE = 0.12  # natural log: steps larger than this are borders of shadows, smaller ones the skin's own texture
 NOTICED = 0.12, 0.3  # natural log: from what no mark is to what certainly is one
+UNLIKELY = 0.8, 1.3  # natural log: range of the middle half of the skin, from which on no mark is believed
 DEEPEST, BRIGHTEST = -1.2, 0.9  # natural log: marks are not stronger
 COLOURED = 0.1, 0.6  # natural log by which a mark's channels differ from their mean at most: of all, and of highlights
 
@@ -209,8 +220,10 @@ def find_marks(
     # 4. Beards are dark on both sides, shadows seldom: below the nose only what the other half does not show counts.
     other = _other_half(model, mark, trust, uv, points)
     mark = np.where(mark < 0, mark - values[..., 4] * np.maximum(mark, other), mark)
-    # 5. What is certain, within bounds.
+    # 5. What is certain, within bounds; nothing where the skin is nowhere as expected, such as hair taken for skin.
+    low, high = np.quantile(grey[trust > 0.5], (0.25, 0.75)) if (trust > 0.5).any() else (0, 0)
     certain = smoothstep(np.abs(mark), *NOTICED) * cv2.GaussianBlur(values[..., 3] * raster.covered, (0, 0), 2)
+    certain *= 1 - smoothstep(np.array(high - low, np.float32), *UNLIKELY)
     most = (
         COLOURED[0] + COLOURED[1] * np.maximum(mark, 0)[..., None]
     )  # highlights have the lamp's colour, not the skin's

@@ -104,7 +104,13 @@ class Scene:
     def marks(self) -> Array:
         """(H, W, 3) float32 cast shadows (below 0) and highlights (above 0), see :func:`find_marks`."""
         mesh = np.concatenate([self.vertices, self.normals], 1)
-        return find_marks(self.model, self.parameters, self.camera, mesh, self.photo, self.bare * self.inside)
+        marks = find_marks(self.model, self.parameters, self.camera, mesh, self.photo, self.bare * self.inside)
+        return np.repeat(marks.mean(-1, keepdims=True), 3, -1) if self.grey else marks
+
+    @cached_property
+    def grey(self) -> bool:
+        """Whether the photo is black and white, and has to stay so."""
+        return bool(np.abs(self.photo - self.photo.mean(-1, keepdims=True)).mean() < GREYISH)
 
     @cached_property
     def start(self) -> Start:
