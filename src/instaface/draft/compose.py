@@ -17,6 +17,7 @@ from instaface.render.rasterise import in_bands
 Array = NDArray[np.float32]
 
 AROUND = 0.1  # of the canvas' longer side: what lies as close to a hole counts when it is filled
+HAIRY = 0.15, 0.45  # share of hair along an outline, from skin's to hair's
 FRINGE = 0.03, 0.08  # of the canvas' longer side: how far inside and outside of the outline hair is loose
 
 
@@ -143,8 +144,8 @@ def follow_outline(scene: Scene, solid: NDArray[np.bool_], source: Array) -> tup
         source: (H, W, 2) where in the photo that is from.
 
     Returns:
-        (H, W, 2) float32 pixels from each point to that of the photo, and (H, W) float32, 1 close to the edited
-        outline, 0 far from it.
+        (H, W, 2) float32 pixels from each point to that of the photo, and (H, W) float32, 1 close to where hair is
+        the edited outline, 0 far from it, and where the outline is skin: what hair the photo has there hangs behind.
     """
     size = max(solid.shape)
     contour = solid & (cv2.erode(solid.astype(np.uint8), np.ones((3, 3)), borderValue=1) == 0)
@@ -160,10 +161,12 @@ def follow_outline(scene: Scene, solid: NDArray[np.bool_], source: Array) -> tup
     )
     places = np.argwhere(contour)
     way = moved + snaps[:, None] * (nearest[row, column] - at)
-    way = _spread_out(places, way.astype(np.float32), solid.shape, 0.02 * size)
+    hair, skin = scene.hair[row, column], scene.bare[row, column]
+    way = np.column_stack([way, (hair + 0.01) / (hair + skin + 0.01)]).astype(np.float32)
+    way, share = np.split(_spread_out(places, way, solid.shape, 0.02 * size), [2], -1)
     away = cv2.distanceTransform((~contour).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     reach = size * np.where(solid, *FRINGE).astype(np.float32)
-    return way, 1 - smoothstep(away / reach, 0.5, 1)
+    return np.ascontiguousarray(way), (1 - smoothstep(away / reach, 0.5, 1)) * smoothstep(share[..., 0], *HAIRY)
 
 
 COARSE = 1.5  # standard deviations of a smoothed picture, in steps of the grid that it is found on

@@ -596,7 +596,10 @@ def _texture(
     faced = occupied * visible(attributes[..., :3], view.depth) * smoothstep(attributes[..., 3], 0.15, 0.45)
     faced = faced * np.where(within, open_, smoothstep(_density(x, y, occupied), *STRETCH) * (1 - _around(lid)))
     seen, haired = (shown * faced).astype(np.float32), (haired * faced).astype(np.float32)
+    grey = np.abs(colour - colour.mean(-1, keepdims=True))[seen > 0.5].mean() < GREYISH
     shading = np.where(occupied[..., None], attributes[..., -3:], 1)
+    if grey:
+        shading[:] = shading.mean(-1, keepdims=True)
     if covered:
         shading = shading * np.where(occupied[..., None], _tint(model, parameters, occupied), 1)
         seen = seen * np.where(occupied & ~within & ~parts.ears[face], _usual(colour / shading, seen), 1)
@@ -605,7 +608,7 @@ def _texture(
     texture = complete(colour, seen, haired, occupied & ~within, shading, [ears & left, ears & ~left, scalp & ~ears])
     # What opens the mouth or turns the eyes shows was rarely seen: the model's own colours, matched to what was seen.
     painted = _painted(model, parameters, attributes[..., 4:7], parts.eyes[face])
-    if np.abs(colour - colour.mean(-1, keepdims=True))[seen > 0.5].mean() < GREYISH:
+    if grey:
         painted[:] = painted.mean(-1, keepdims=True)
     mixed = texture.colour * (1 - lid[..., None] * lashes)
     for part in (parts.teeth, parts.inside & ~parts.teeth, parts.irises, parts.eyes & ~parts.irises):
@@ -663,9 +666,12 @@ def _shading(normals: Array, parameters: FaceParameters) -> Array:
     """(V, 3) shading over its value for a surface that faces the camera, as a factor of sRGB values."""
     frontal = torch.tensor([[0.0, 0.0, 1.0]])
     light = shade(torch.cat([torch.from_numpy(normals).float(), frontal])[None], parameters.light)[0]
-    return ((light[:-1] / light[-1].clamp(min=1e-3)).clamp(*SHADED) ** (1 / 2.2)).numpy()
+    ratio = (light[:-1] / light[-1].clamp(min=1e-3)).clamp(*SHADED)
+    mean = ratio.mean(-1, keepdim=True)
+    return ((mean * (ratio / mean).clamp(*TINTED)) ** (1 / 2.2)).numpy()
 
 
+TINTED = 0.7, 1.4  # range of a channel's share in it
 SHADED = 0.3, 2.5  # range of shading that the estimated light is believed to reach
 STRETCH = 0.06, 0.2  # of the usual number of pixels a texel: what is stretched out of less is not trusted
 
