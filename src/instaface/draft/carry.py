@@ -310,13 +310,13 @@ def carry(
     place = np.ascontiguousarray(source[..., :2])
     at = place - 0.5
     photo = cv2.remap(scene.head, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    masks = cv2.remap(scene.masks, at, None, cv2.INTER_LINEAR)
+    kind = surfaces.on_shell[selected[0]]
+    masks = cv2.remap(scene.masks if kind else scene.skin_masks, at, None, cv2.INTER_LINEAR)
     change = float(surfaces.change)
     marks = cv2.remap(scene.marks, at, None, cv2.INTER_LINEAR) if change else np.empty((0, 0, 3), np.float32)
     # 3. What is seen of it there, and what stands in for the rest: the unwrapped texture, or hair from farther inside.
     colour, ratio, flat = (np.empty(shape, np.float32) for shape in ((*size, 3), (*size, 3), (4, *size)))
     results = marks, change, colour, ratio, flat
-    kind = surfaces.on_shell[selected[0]]
     if kind:
         found = np.ascontiguousarray(values[..., kernels.LOOKUP : kernels.LOOKUP + 2]) - 0.5
         strands = cv2.remap(scene.head, found, None, cv2.INTER_LINEAR)

@@ -154,7 +154,7 @@ def skin_rows(  # type: ignore[no-untyped-def]
         cover: (H, W) share of the pixel that is covered.
         values: (H, W, COLUMNS) of the surfaces.
         photo: (H, W, 4) the head's colour and opacity, at the places of the photo that the pixels show.
-        masks: (H, W, 4) surface, bare, inside and hair, there.
+        masks: (H, W, 4) bare, bare without its rim, inside and hair, there.
         texture: (H, W, 4) colour and share mirrored.
         shown: (H, W) bool, whether the camera saw that place.
         around: (H, W) the same of any neighbour: an anti-aliased border shows a bit more.
@@ -173,7 +173,10 @@ def skin_rows(  # type: ignore[no-untyped-def]
             alpha = min(max(photo[j, i, 3], 0.0), 1.0)
             still = (1 - smooth(values[j, i, MOVED], *STILL)) * around[j, i]
             geometric = _turned(before, after) if shown[j, i] else 0.0
-            seen = geometric * masks[j, i, 1] * (1 - values[j, i, STRETCHED])
+            # What is behind shines through the outline's pixels: they are no skin once they come to the front.
+            rising = smooth(after - before, 0.05, 0.2)
+            bare = masks[j, i, 0] + rising * (masks[j, i, 1] - masks[j, i, 0])
+            seen = geometric * bare * (1 - values[j, i, STRETCHED])
             if trusted.size:
                 seen *= max(trusted[j, i], still)
             # A soft edge is one only as long as it is the silhouette.
@@ -198,6 +201,7 @@ def shell_rows(  # type: ignore[no-untyped-def]
     Args:
         front: whether it is the shell's front.
         strands: (H, W, 4) colour and opacity of hair like that which is shown.
+        masks: (H, W, 4) surface, bare, inside and hair, at the places of the photo that the pixels show.
         others: as of :func:`skin_rows`.
     """
     for j in range(first, last):

@@ -37,6 +37,7 @@ Mask = NDArray[np.bool_]
 GRID = 160  # points of the shell along the canvas's longer side
 MISFIT = 0.12  # of the head's width: twice how far the face model's outline may lie inside of the head's
 LID_EDGE = 0.006  # of the canvas's longer side: twice how far the edge of an eye or of the mouth may be off
+RIM = 0.02  # of the canvas's longer side: twice how wide what is behind a face shines through at its outline
 MARGIN = 0.3  # of the head's height: how far the canvas reaches beyond the photo where the photo cuts the person
 
 
@@ -128,6 +129,14 @@ class Scene:
     def masks(self) -> Array:
         """(H, W, 4) float32: ``surface``, ``bare``, ``inside`` and ``hair``, to be looked up together."""
         return np.dstack([self.surface, self.bare, self.inside, self.hair])
+
+    @cached_property
+    def skin_masks(self) -> Array:
+        """(H, W, 4) float32: ``bare``, the same without its rim, ``inside`` and ``hair``, to be looked up together."""
+        size = _odd(RIM * max(self.bare.shape))
+        core = cv2.erode(self.bare, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), borderValue=1)
+        core = cv2.GaussianBlur(core, (0, 0), size / 4) * self.bare
+        return np.dstack([self.bare, core, self.inside, self.hair])
 
     @cached_property
     def stays(self) -> Array:
@@ -664,15 +673,12 @@ def _around(lid: Array) -> Array:
 
 def _shading(normals: Array, parameters: FaceParameters) -> Array:
     """(V, 3) shading over its value for a surface that faces the camera, as a factor of sRGB values."""
-    frontal = torch.tensor([[0.0, 0.0, 1.0]])
-    light = shade(torch.cat([torch.from_numpy(normals).float(), frontal])[None], parameters.light)[0]
-    ratio = (light[:-1] / light[-1].clamp(min=1e-3)).clamp(*SHADED)
-    mean = ratio.mean(-1, keepdim=True)
-    return ((mean * (ratio / mean).clamp(*TINTED)) ** (1 / 2.2)).numpy()
+    frontal = np.array([[0.0, 0.0, 1.0]], np.float32)
+    lit = shading(np.concatenate([normals, frontal]), parameters.light)
+    return ((lit[:-1] / lit[-1]).clip(*SHADED) ** (1 / 2.2)).astype(np.float32)
 
 
-TINTED = 0.7, 1.4  # range of a channel's share in it
-SHADED = 0.3, 2.5  # range of shading that the estimated light is believed to reach
+SHADED = 0.3, 1.6  # range of shading that the estimated light is believed to reach where the camera saw nothing
 STRETCH = 0.06, 0.2  # of the usual number of pixels a texel: what is stretched out of less is not trusted
 
 
