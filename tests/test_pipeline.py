@@ -141,8 +141,14 @@ def test_a_correction_of_nothing_is_nothing_and_invented_parts_are_free():
     correction = torch.linspace(-2, 2, 48).reshape(1, 3, 4, 4)
     assert torch.equal(bounded(correction, None), correction)
     assert torch.equal(bounded(correction, torch.zeros(1, 1, 4, 4)), correction)
-    small = bounded(correction * 1e-3, torch.ones(1, 1, 4, 4))
-    torch.testing.assert_close(small, correction * 1e-3, atol=1e-6, rtol=1e-2)
+
+
+def test_what_was_seen_may_change_its_tone_but_not_its_detail():
+    seen, even = torch.ones(1, 1, 64, 64), torch.full((1, 3, 64, 64), 0.01)
+    torch.testing.assert_close(bounded(even, seen), even, atol=1e-6, rtol=1e-2)
+    stripes = even * torch.tensor([1.0, -1.0]).repeat(32)
+    assert bounded(stripes, seen).abs().max() < 0.02 * even.max()
+    assert torch.equal(bounded(stripes, 1 - seen), stripes)
 
 
 def test_a_result_that_equals_the_draft_leaves_it_untouched_by_the_autoencoder():

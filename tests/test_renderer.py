@@ -77,7 +77,9 @@ def test_the_renderer_keeps_what_the_mask_leaves_out_and_its_seed(edited):
     kept = drawn.mask == 0
     assert kept.any() and np.array_equal(first[kept], drawn.pixels[kept])
     seen = (drawn.coverage > 0.999) & ~kept
-    invented = (drawn.coverage < 0.001) & ~kept
+    invented = (drawn.coverage < 0.001) & ~kept & (drawn.opacity > 0.99)
+    behind = drawn.opacity == 0
+    assert (behind & ~kept).any() and np.array_equal(first[behind], drawn.pixels[behind])
     change = np.abs(first.astype(int) - drawn.pixels).max(-1)
     assert change[seen].mean() < change[invented].mean()
 

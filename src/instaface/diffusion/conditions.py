@@ -71,12 +71,15 @@ class Conditions:
         draft: (1, 3, H, W) float32 in -1..1.
         coverage: (1, 1, H, W) float32: 1 seen, 0.5 mirrored, 0 invented.
         mask: (1, 1, H, W) float32, 0 where the photo's own pixels stay.
+        person: (1, 1, H, W) float32, 0 where the draft shows the background: the head's outline is the draft's, and
+            neither learned nor moved.
     """
 
     maps: dict[str, Tensor]
     draft: Tensor
     coverage: Tensor
     mask: Tensor
+    person: Tensor
 
 
 def conditions(
@@ -102,7 +105,9 @@ def conditions(
     coverage = _tensor(canvas.put(drawn.coverage, 0.0))
     maps["appearance"] = picture(canvas.put(drawn.appearance))
     maps["coverage"] = (2 * coverage - 1).expand(-1, 3, -1, -1)
-    return Conditions(maps, picture(canvas.put(drawn.pixels)), coverage, _tensor(canvas.put(drawn.mask, 0.0)))
+    opacity = drawn.opacity if drawn.opacity.size else np.ones_like(drawn.coverage)
+    mask, person = (_tensor(canvas.put(part, 0.0)) for part in (drawn.mask, opacity))
+    return Conditions(maps, picture(canvas.put(drawn.pixels)), coverage, mask, person)
 
 
 def picture(pixels: NDArray) -> Tensor:

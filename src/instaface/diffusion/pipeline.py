@@ -14,6 +14,7 @@ from diffusers.loaders.lora_base import LoraBaseMixin
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import CLIPVisionModel
 
 from instaface.diffusion.autoencoder import Autoencoder
@@ -25,6 +26,8 @@ from instaface.diffusion.latents import decode, encode, scale_factor
 # How far the result may leave the draft, in -1..1 units, where the camera saw the surface; where it saw nothing the
 # bound is the whole range. At 0.12 a highlight can move and a seam can close, a feature cannot.
 SEEN_BOUND = 0.12
+# Finer changes than this are not made there, in pixels: detail is the photo's.
+SEEN_SCALE = 6.0
 
 
 @dataclass
@@ -310,8 +313,19 @@ class InstaFacePipeline(DiffusionPipeline, LoraBaseMixin):
         return state
 
 
+def _soft(pictures: Tensor) -> Tensor:
+    """(B, C, H, W) pictures without detail finer than ``SEEN_SCALE``."""
+    side = 2 * min(round(2 * SEEN_SCALE), (min(pictures.shape[2:]) - 1)) + 1
+    offsets = torch.arange(side, device=pictures.device) - side // 2
+    kernel = torch.exp(-0.5 * (offsets / SEEN_SCALE).square()).to(pictures)
+    kernel = (kernel / kernel.sum()).expand(pictures.shape[1], 1, 1, side)
+    for one, pad in ((kernel, (side // 2, side // 2, 0, 0)), (kernel.mT, (0, 0, side // 2, side // 2))):
+        pictures = F.conv2d(F.pad(pictures, pad, mode="reflect"), one, groups=pictures.shape[1])
+    return pictures
+
+
 def bounded(correction: Tensor, coverage: Tensor | None) -> Tensor:
-    """Keeps the correction of what the camera saw small: b tanh(c / b) with b from ``SEEN_BOUND`` to 2.
+    """Keeps the correction of what the camera saw soft, and small: b tanh(c / b) with b from ``SEEN_BOUND`` to 2.
 
     Args:
         correction: (B, 3, H, W).
@@ -319,7 +333,9 @@ def bounded(correction: Tensor, coverage: Tensor | None) -> Tensor:
     """
     if coverage is None:
         return correction
+    coverage = coverage.to(correction).clamp(0, 1)
+    correction = torch.lerp(correction, _soft(correction), coverage)
     # Geometric between the two, so that half-seen (mirrored) surfaces are bounded in the middle.
-    bound = 2 * (SEEN_BOUND / 2) ** coverage.to(correction).clamp(0, 1)
+    bound = 2 * (SEEN_BOUND / 2) ** coverage
     limited = bound * torch.tanh(correction / bound)
     return torch.where(bound >= 2, correction, limited)

@@ -32,6 +32,7 @@ class Draft:
         mask: (H, W) float32 0..1, 0 where the photo's own pixels stay.
         source: (H, W, 2) float32 x and y in pixels, where in the frame that comes from; its own place where it is
             from nowhere. Empty where the photo is larger than the working resolution.
+        opacity: (H, W) float32 0..1 of what stands before the background. Empty where nobody knows it.
     """
 
     pixels: NDArray[np.uint8]
@@ -39,6 +40,7 @@ class Draft:
     coverage: Array
     mask: Array
     source: Array = field(default_factory=lambda: np.empty((0, 0, 2), np.float32))
+    opacity: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
 
 def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draft:
@@ -74,7 +76,7 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draf
     given = scene.plate, scene.photo, colour, alpha, moved, ratio, seen, known, scene.person, scene.inside
     in_bands(kernels.finish_rows, height, None, *given, pixels, appearance, coverage, mask)
     w, corner = scene.window, np.array(scene.margins[:2], np.float32)
-    return Draft(pixels[w], appearance[w], coverage[w], mask[w], source[w] - corner)
+    return Draft(pixels[w], appearance[w], coverage[w], mask[w], source[w] - corner, alpha[w])
 
 
 def _painted(

@@ -48,7 +48,8 @@ def enlarge(small: Draft, work: TrackedFace, face: TrackedFace) -> Draft:
             plain = _look_up(picture, at, cv2.INTER_CUBIC).astype(np.float32)
             gain = ((plain.mean(-1) + 8) / (base.mean(-1) + 8)).clip(*GAIN)[..., None]
             out[band] = np.clip(np.rint(plain + share * gain * (shown - base)), 0, 255)
-    return Draft(pixels=outputs[0], appearance=outputs[1], coverage=maps[0], mask=maps[1])
+    opacity = cv2.resize(small.opacity, (width, height)) if small.opacity.size else small.opacity
+    return Draft(pixels=outputs[0], appearance=outputs[1], coverage=maps[0], mask=maps[1], opacity=opacity)
 
 
 def _touched(mask: Array, scale: Array, width: int, height: int) -> tuple[int, int, int, int]:
