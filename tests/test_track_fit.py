@@ -193,3 +193,31 @@ def test_lamps_are_found_whatever_the_skin() -> None:
         found = light[1:4].mean(1)
         assert np.degrees(np.arccos(found @ toward / np.linalg.norm(found))) < 20
         assert abs(np.log((basis(torch.from_numpy(normals)).numpy() @ light).mean() / AMBIENT)) < 0.08
+
+
+def lips_read(model: OpenHead, smile: float) -> dict[str, float]:
+    """Mean weights by the tracker of rendered people who smile so much, sides averaged."""
+    from instaface.face.colour import pixels_from_linear
+    from instaface.render import render_maps
+    from instaface.track import track
+
+    light = directional(torch.tensor([[0.3, 0.3, 0.9]]), torch.tensor([0.9]), torch.tensor([0.4]))
+    weights = []
+    for seed in range(6):
+        person = face(model, seed, mouthSmileLeft=smile, mouthSmileRight=smile)
+        maps = render_maps(model, person.replace(head=person.head * 0.5, light=light), CAMERA)
+        mask = maps.mask[..., None]
+        (seen,) = track(pixels_from_linear(maps.rendering * mask + 0.3 * (1 - mask)))
+        weights.append(seen.parameters.expression[0].numpy())
+    mean = np.mean(weights, 0)
+    return {
+        name: float(np.mean([mean[i] for i, full in enumerate(model.expression_names) if full.startswith(name)]))
+        for name in ("mouthSmile", "mouthFrown", "mouthPucker")
+    }
+
+
+def test_serious_and_smiling_lips_are_read_as_such(model: OpenHead) -> None:
+    rest, smile = lips_read(model, 0.0), lips_read(model, 0.8)
+    assert max(rest.values()) < 0.15
+    assert 0.65 < smile["mouthSmile"] - rest["mouthSmile"] < 1.0
+    assert max(smile["mouthFrown"], smile["mouthPucker"]) < 0.15

@@ -6,13 +6,16 @@ The landmarks were placed on the mesh where the network sees them in renders. In
 hairline) elsewhere, and the mean face of photos is not the model's. Both would come out as expressions that nobody
 makes. So the mean over many faces that hardly smile, all groups and both genders alike, is taken to be a relaxed face:
 what landmarks show of it beyond the model's mean is explained by a mean identity as far as a face can have it, and by
-an offset of the landmarks for the rest. Faces of the validation set are left out. The same input gives the same bytes.
+an offset of the landmarks for the rest. At last the slight smile that even those wear for the camera is taken out
+of it: with it, a serious mouth would be read as a frown, and a smile as half of one. Faces of the validation set are
+left out. The same input gives the same bytes.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +32,10 @@ VALIDATION = 18  # faces whose number is divisible by this are never learned fro
 PER_GROUP = 25  # faces of each group and gender
 ROUNDS = 5
 SMILING = ("mouthSmileLeft", "mouthSmileRight", "jawOpen", "mouthUpperUpLeft", "mouthUpperUpRight")
+SMILES = ("mouthSmileLeft", "mouthSmileRight")
 IDENTITY = 0.3  # standard deviation of the mean face's coefficients
+PLAIN_IDENTITY = 0.15  # once the smile, which it had to stand for, is known
+SMILE = 1.0  # standard deviation of the weight of the smile
 OFFSET = 0.1  # centimetres, of a landmark that renders place well
 LOOSE = 1.0  # and of one that they do not
 # fmt: off
@@ -73,16 +79,35 @@ def model_space(found: Fit, landmarks: NDArray[np.float64], camera: Camera) -> N
     return np.column_stack([pixels[:, 0], -pixels[:, 1], np.zeros(len(pixels))]) @ turn
 
 
-def explained(rest: NDArray[np.float64], identity: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
-    """Splits a mean displacement (L, 3) into coefficients (I,) and offsets (L, 3); depth is not seen."""
-    spread = np.full(N_LANDMARKS, OFFSET)
-    spread[[*BROWS, *HAIRLINE, *FOREHEAD]] = LOOSE
-    rows = (identity[:, :, :2] / spread[:, None]).reshape(len(identity), -1)
-    gram = rows @ rows.T + np.eye(len(rows)) / IDENTITY**2
-    coefficients = np.linalg.solve(gram, rows @ (rest[:, :2] / spread[:, None]).ravel())
-    offset = rest - np.tensordot(coefficients, identity, 1)
+def explained(
+    rest: NDArray[np.float64], causes: NDArray[np.float64], spreads: NDArray[np.float64]
+) -> tuple[NDArray, NDArray]:
+    """Splits a mean displacement (L, 3) into coefficients (I,) and offsets (L, 3); depth is not seen.
+
+    Args:
+        rest: the displacement.
+        causes: (I, L, 3) by one unit of each coefficient.
+        spreads: (I,) standard deviations of the coefficients.
+    """
+    trusted = np.full(N_LANDMARKS, OFFSET)
+    trusted[[*BROWS, *HAIRLINE, *FOREHEAD]] = LOOSE
+    rows = (causes[:, :, :2] / trusted[:, None]).reshape(len(causes), -1)
+    gram = rows @ rows.T + np.diag(1 / spreads**2)
+    coefficients = np.linalg.solve(gram, rows @ (rest[:, :2] / trusted[:, None]).ravel())
+    offset = rest - np.tensordot(coefficients, causes, 1)
     offset[:, 2] = 0
     return coefficients, offset
+
+
+def without_smile(calibration: Calibration, model: OpenHead) -> Calibration:
+    """The calibration for a mean face that does not smile: what a smile explains of its displacement is left out."""
+    identity = model.landmark_basis("mediapipe").identity.astype(np.float64)
+    smile = calibration.expression[[model.expression_names.index(name) for name in SMILES]].sum(0)
+    shown = calibration.offset + np.tensordot(calibration.identity, identity, 1)
+    spreads = np.array([PLAIN_IDENTITY] * len(identity) + [SMILE])
+    found, offset = explained(shown, np.concatenate([identity, smile[None]]), spreads)
+    print(f"slight smile of the relaxed faces: {found[-1]:.2f}; identity {np.abs(found[:-1]).max():.2f}")
+    return replace(calibration, offset=offset, identity=found[:-1])
 
 
 def without_size(shown: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -110,18 +135,22 @@ def main(data: Path, output: Path) -> None:
         people = np.mean([found[i].identity for i in calm], 0)
         # What a relaxed mean face shows beyond the model's mean: offsets so far, and what was taken for other things.
         shown = calibration.offset + left + np.tensordot(posed, expression, 1) + np.tensordot(people, identity, 1)
-        mean, offset = explained(without_size(shown, full.mean.astype(np.float64)), identity)
+        spreads = np.full(len(identity), IDENTITY)
+        mean, offset = explained(without_size(shown, full.mean.astype(np.float64)), identity, spreads)
         calibration = Calibration(offset, mean, calibration.expression, nothing.turns)
         top = sorted(zip(posed, model.expression_names, strict=True), reverse=True)[:4]
         error, moved = np.median([f.error for f in found]), np.percentile(10 * np.abs(offset), [50, 90, 100])
         print(f"round {step}: {len(calm)} faces, error {error:.2f} %, identity {np.abs(people).max():.2f}")
         print("  mean expression", *(f"{name} {weight:.2f}" for weight, name in top), "offsets mm", moved.round(2))
+    calibration = without_smile(calibration, model)
+    turns = Calibration.load(model).turns if known else nothing.turns  # of calibrate_turns.py
     still = (full.eye >= 0)[:, None]
     np.savez_compressed(
         output,
-        offset=np.where(still, 0, offset).astype(np.float32),
-        identity=mean.astype(np.float32),
+        offset=np.where(still, 0, calibration.offset).astype(np.float32),
+        identity=calibration.identity.astype(np.float32),
         expression=calibration.expression.astype(np.float16),
+        turns=turns.astype(np.float32),
     )
     print(f"wrote {output}; the inter-ocular distance is {interocular(full.mean[:, :2]):.1f} cm")
 
