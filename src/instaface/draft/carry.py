@@ -309,8 +309,9 @@ def carry(
     )
     place = np.ascontiguousarray(source[..., :2])
     at = place - 0.5
-    photo = cv2.remap(scene.head, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     kind = surfaces.on_shell[selected[0]]
+    sharp = cv2.INTER_LINEAR if kind == 2 else cv2.INTER_CUBIC  # of the shell's back only the opacity counts
+    photo = cv2.remap(scene.head, at, None, sharp, borderMode=cv2.BORDER_REPLICATE)
     masks = cv2.remap(scene.masks if kind else scene.skin_masks, at, None, cv2.INTER_LINEAR)
     change = float(surfaces.change)
     marks = cv2.remap(scene.marks, at, None, cv2.INTER_LINEAR) if change else np.empty((0, 0, 3), np.float32)

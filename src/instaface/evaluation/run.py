@@ -253,7 +253,7 @@ def _tracked_like(source: Any, pixels: Any) -> Any:
     from instaface.photo import Photo
     from instaface.track import track
 
-    faces = track(Photo(pixels, focal=source.photo.focal), light=False)  # light is judged by the picture
+    faces = track(Photo(pixels, focal=source.photo.focal), quick=True)  # light is judged by the picture
     x0, y0, x1, y1 = source.box
 
     def distance(face: Any) -> float:

@@ -203,11 +203,14 @@ def _classify(pixels: NDArray[np.uint8], person: Floats, place: Place) -> tuple[
         evidence = np.stack([skinlike, hairlike, clothlike], 0) + _prior(place)
         _, hair, clothes = _smoothed(evidence, pixels)
         hair = _attached(hair, person, place)
-        seeds = seeds | (solid & (hair > 0.8) & (skinlike < usual) & (place.outside > 0.02))
+        found = solid & (hair > 0.8) & (skinlike < usual) & (place.outside > 0.02) & ~seeds
+        if found.sum() < NEW * seeds.sum():
+            break
+        seeds |= found
     return hair, clothes
 
 
-ROUNDS = 2
+ROUNDS, NEW = 2, 0.1  # a second one only where so much more hair was found than was looked at
 
 
 def _skinlike(features: Floats, place: Place, solid: NDArray[np.bool_]) -> tuple[Floats, float, NDArray[np.bool_]]:

@@ -41,19 +41,20 @@ def frame_of(landmarks: Floats, width: int, height: int) -> Frame:
     return Frame(left, top, right + 1 - left, bottom + 1 - top)
 
 
-def matte(pixels: NDArray[np.uint8], landmarks: Floats, middle: Floats | None = None) -> Matte:
-    """Person, hair and clothes in a frame, at most ``WORKING`` pixels on the longer side.
+def matte(pixels: NDArray[np.uint8], landmarks: Floats, middle: Floats | None = None, longest: int = WORKING) -> Matte:
+    """Person, hair and clothes in a frame.
 
     Args:
         pixels: (H, W, 3) uint8 RGB of the frame.
         landmarks: (478, 2) in pixels of the frame.
         middle: (2,) pixels of the point between the ears; by default between the eyes, which is beside it in a
             head that turns.
+        longest: pixels of the masks' longer side at most.
     """
     import cv2
 
     height, width = pixels.shape[:2]
-    scale = min(1.0, WORKING / max(height, width))
+    scale = min(1.0, longest / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else np.ascontiguousarray(pixels)
     person = refine(small, _around(coarse_person(small), landmarks / (width, height) * COARSE))
