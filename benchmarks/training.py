@@ -81,7 +81,8 @@ def throughput(
         work *= 3
     else:
         costs = {cost.part: cost.macs for cost in edit_cost(config.model)}
-        work += 2 * (costs["guidance network"] + costs["diffusion network"]) * (side / size) ** 2
+        passes = 2 if name == "1" else 1  # in stage 2 nearly all that is passed through stays as it is
+        work += passes * (costs["guidance network"] + costs["diffusion network"]) * (side / size) ** 2
     return batch / seconds(step, repeats, device), work
 
 
