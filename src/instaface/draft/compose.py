@@ -43,7 +43,7 @@ class Draft:
     opacity: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
 
-def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draft:
+def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array, skin: list[Layer]) -> Draft:
     """Puts layers over the background.
 
     Args:
@@ -51,6 +51,7 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draf
         layers: from the farthest to the nearest.
         worn: glasses, before all of them; they have no part in the head's outline.
         gone: (H, W) float32, 1 where the photo shows something that is not there any more.
+        skin: those of the layers that stay firm under loose hair.
     """
     # 1. What is seen where, where that was in the photo, and whether it has moved.
     opacity, source, moved = _overlaid(scene, layers)
@@ -60,8 +61,11 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array) -> Draf
     near = near * _shifted(scene, scene.loose, shift)  # skin has no loose hair
     fringe = _shifted(scene, scene.head, shift)
     opacity[holes] = 1
+    firm = scene.stays.copy()
+    for layer in skin:
+        np.maximum(firm[layer.window], layer.alpha, out=firm[layer.window])
     alpha, height = np.empty_like(opacity), len(opacity)
-    in_bands(kernels.soften_rows, height, None, opacity, near, fringe, scene.stays, gone, shift, alpha, moved)
+    in_bands(kernels.soften_rows, height, None, opacity, near, fringe, firm, gone, shift, alpha, moved)
     if worn.source is not None:
         source[worn.window][worn.alpha > 0.5] = worn.source[worn.alpha > 0.5]
     moved[worn.window] = np.maximum(moved[worn.window], _shows(worn.alpha) * (1 - worn.still))

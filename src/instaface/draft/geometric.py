@@ -53,7 +53,7 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     throat = _static(scene, scene.photo, scene.throat, gone, relit)
     # 3. Put them together, from the farthest to the nearest.
     over = replace(hair, alpha=hair.alpha * hair.over)
-    drawn = compose(scene, [scalp, behind, hair, throat, neck, body, head, over], glasses, gone)
+    drawn = compose(scene, [scalp, behind, hair, throat, neck, body, head, over], glasses, gone, [scalp, head])
     if scene.before.any():
         drawn = put_before(scene, drawn, relit)
     # 4. Large photos get their own resolution back.
