@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from instaface.draft import draft, take_apart
+from instaface.draft.compose import follow_outline
 from instaface.face import Camera, OpenHead
 from instaface.photo import Photo
 from instaface.render import render_maps
@@ -179,3 +180,13 @@ def test_no_stray_hair_stays_behind_when_the_head_tilts(face, scene, model, back
 def test_loose_hair_has_the_colour_of_hair_not_of_skin_or_wall(scene, face):
     soft = (face.matte.hair > 0.05) & (face.matte.hair < 0.9) & (face.matte.person == face.matte.hair)
     assert np.abs(scene.head[..., :3][soft] - HAIR).mean() < 8
+
+
+def test_loose_hair_is_looked_up_along_hair_and_not_along_skin(face, scene):
+    solid = scene.person > 0.5
+    _, near = follow_outline(scene, solid, scene.positions)
+    contour = solid & (cv2.erode(solid.astype(np.uint8), np.ones((3, 3)), borderValue=1) == 0)
+    rows = np.arange(len(solid))[:, None] - scene.margins[1]
+    hair, skin = (contour & high for high in (rows < 0.3 * SIZE, rows > 0.65 * SIZE))
+    assert hair.sum() > 100 and skin.sum() > 50
+    assert near[hair].min() > 0.9 and near[skin].max() < 0.1
