@@ -380,7 +380,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         person=person,
         plate=plate,
         body=body,
-        throat=np.maximum(view.neck * surface, _low_skin(view, model, bare)) * (1 - hidden),
+        throat=_throat(view, model, surface, bare) * (1 - hidden),
         head=head,
         hair=hair,
         bare=shown,
@@ -487,6 +487,15 @@ def _body(photo: Array, stays: Array, hidden: Array, inside: Array) -> Array:
     close = cv2.GaussianBlur(close, (0, 0), 0.1 * reach)
     alpha = stays + hidden * np.maximum(smoothstep(likely, 0.4, 0.6), close)
     return np.dstack([continue_texture(photo, known), alpha.clip(0, 1)]).astype(np.float32)
+
+
+def _throat(view: View, model: MorphableModel, surface: Array, bare: Array) -> Array:
+    """(H, W) 0..1 where the neck is seen, but for its upper end, which goes along with the head."""
+    follows = _shell_weights(view, model, (len(bare), 1), 1)
+    return np.maximum(view.neck * surface, _low_skin(view, model, bare)) * (1 - smoothstep(follows, *FOLLOWING))
+
+
+FOLLOWING = 0.4, 0.8  # share of the head's turn, from what stays to what goes along
 
 
 def _low_skin(view: View, model: MorphableModel, bare: Array) -> Array:
