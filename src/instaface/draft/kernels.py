@@ -213,8 +213,10 @@ def shell_rows(  # type: ignore[no-untyped-def]
             alpha, surface = min(max(photo[j, i, 3], 0.0), 1.0), masks[j, i, 0]
             still = 1 - smooth(values[j, i, MOVED], *STILL)
             opacity = alpha if front else smooth(alpha, 0.3, 0.7)
-            opacity += smooth(after - before, 0.0, 0.15) * (values[j, i, SOLID] - opacity)
-            opacity *= (1 - values[j, i, PAST] * (1 - masks[j, i, 3])) * cover[j, i]
+            # Hair that turns to the front ends as solid as it is; skin beside the face model has its own soft end.
+            rising = smooth(after - before, 0.0, 0.15) * smooth(masks[j, i, 3], 0.0, 0.3)
+            opacity += rising * (values[j, i, SOLID] - opacity)
+            opacity *= (1 - max(values[j, i, PAST], 1 - smooth(after, 0.05, 0.3)) * (1 - masks[j, i, 3])) * cover[j, i]
             seen = _turned(before, after) * (1 - surface) if front else 0.0
             inside = masks[j, i, 2]
             _put(j, i, seen, 1.0, inside, opacity, still, values, photo, strands, marks, change, colour, ratio, flat)

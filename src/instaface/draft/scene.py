@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -541,7 +541,11 @@ def _shell(view: View, model: MorphableModel, surface: Array, head_alpha: Array,
     cells = ~_any(~near) & _any(bare) & ~wall
     weights = _shell_weights(view, model, face.shape, step)
     anchors = np.where(face, view.vertex[np.ix_(rows, columns)], -1)
-    return build_shell(view.camera, relief, middle, weights, cells, step, anchors, hairy, opacity)
+    shell = build_shell(view.camera, relief, middle, weights, cells, step, anchors, hairy, opacity)
+    # Skin right beside the face model turns as that does.
+    own = np.tile(model.head_weight.numpy()[shell.anchor], 2)
+    share = cv2.GaussianBlur((shell.rim * shell.follow).reshape(shell.shape), (0, 0), 1).reshape(-1)
+    return replace(shell, weights=(shell.weights + np.tile(share, 2) * (own - shell.weights)).astype(np.float32))
 
 
 def _hanging(shell: Shell, hair: Array) -> Array:
