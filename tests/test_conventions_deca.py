@@ -1,6 +1,5 @@
 """Maps as DiffusionRig, CapHuman and Arc2Face feed them, against a plain renderer written from DECA's description."""
 
-from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -11,6 +10,7 @@ import flame_files as files
 from instaface import assets
 from instaface.diffusion.conditions import Canvas, conditions
 from instaface.diffusion.config import ModelConfig
+from instaface.draft import Draft
 from instaface.errors import InstaFaceError
 from instaface.face import OpenHead, angles_from_rotation
 from instaface.face.deca import SH_CONSTANTS, DecaCodes, DecaCrop, to_parameters
@@ -205,7 +205,8 @@ def test_a_model_says_its_convention(flame, scene):
         photo, 0, (0, 0, SIZE, SIZE), 1.0, np.zeros((478, 2), np.float32), parameters, camera,
         Frame(0, 0, SIZE, SIZE), matte, 0.0, "flame",
     )  # fmt: skip
-    drawn = SimpleNamespace(pixels=blank, appearance=blank, coverage=blank[..., 0], mask=blank[..., 0])
+    flat = blank[..., 0].astype(np.float32)
+    drawn = Draft(pixels=blank, appearance=blank, coverage=flat, mask=flat)
     given = conditions(face, drawn, parameters, flame, Canvas.of(face, SIZE), "diffusionrig")
     expected = network_maps("diffusionrig", flame, parameters, camera)
     for name, values in expected.items():
