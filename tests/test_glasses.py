@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from instaface.draft import draft, scene, take_apart
+from instaface.draft import apart, draft, take_apart
 from instaface.draft.glasses import lift, place
 from instaface.face import Camera, OpenHead
 from instaface.photo import Photo
@@ -162,7 +162,7 @@ def rims(model, camera):
 def worn(face, model, monkeypatch):
     """The scene of that head: the painted rims are taken for found."""
     alpha, points = rims(model, face.camera)
-    monkeypatch.setattr(scene, "find_glasses", lambda pixels, landmarks: Glasses(alpha, points, 2.0))
+    monkeypatch.setattr(apart, "find_glasses", lambda pixels, landmarks: Glasses(alpha, points, 2.0))
     return take_apart(face, model)
 
 

@@ -6,7 +6,7 @@ import pytest
 from skimage import data
 
 from instaface import Edit, Editor
-from instaface.draft import scene
+from instaface.draft import apart
 from instaface.draft.occluder import remove
 from instaface.track import Matte
 from instaface.track.hands import cut_out, find_hands
@@ -92,7 +92,7 @@ def covered():
     mask, picture = drawn(photo, hand, 7)
     patch = pytest.MonkeyPatch()
     corner = np.array([face.frame.x, face.frame.y], np.float32)
-    patch.setattr(scene, "find_hands", lambda _: [hand - corner])
+    patch.setattr(apart, "find_hands", lambda _: [hand - corner])
     yield editor, editor.track(picture)[0], mask
     patch.undo()
 

@@ -1,7 +1,8 @@
 """The geometric edit of a photo."""
 
+from instaface.draft.apart import take_apart
 from instaface.draft.geometric import Draft, draft
 from instaface.draft.relight import marks_of
-from instaface.draft.scene import Scene, take_apart
+from instaface.draft.scene import Scene
 
 __all__ = ["Draft", "Scene", "draft", "marks_of", "take_apart"]

@@ -15,7 +15,8 @@ from instaface.draft.glasses import CONTACT, place
 from instaface.draft.kernels import STILL
 from instaface.draft.lids import at_rest
 from instaface.draft.relight import bounded, framed, head_shadow, light_change, shading, surface_ratio
-from instaface.draft.scene import Scene, up
+from instaface.draft.scene import Scene
+from instaface.draft.view import up
 from instaface.face import FaceParameters, MorphableModel, rotation_from_angles
 from instaface.render.rasterise import coverage, extend, in_bands, interpolate, rasterise, visible
 

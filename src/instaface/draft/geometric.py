@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instaface.draft.apart import take_apart
 from instaface.draft.carry import Layer, Surfaces, carry, carry_glasses
 from instaface.draft.compose import Draft, compose
 from instaface.draft.enlarge import enlarge
@@ -16,7 +17,8 @@ from instaface.draft.kernels import STILL
 from instaface.draft.occluder import put_before
 from instaface.draft.openings import carry_face
 from instaface.draft.relight import continued
-from instaface.draft.scene import Parts, Scene, take_apart
+from instaface.draft.scene import Scene
+from instaface.draft.view import Parts
 from instaface.face import FaceParameters, MorphableModel
 from instaface.track import TrackedFace
 

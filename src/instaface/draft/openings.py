@@ -12,7 +12,8 @@ from instaface.draft.carry import Layer, Surfaces, carry
 from instaface.draft.fill import smoothstep
 from instaface.draft.kernels import STILL
 from instaface.draft.relight import relight
-from instaface.draft.scene import Parts, Scene
+from instaface.draft.scene import Scene
+from instaface.draft.view import Parts
 
 Array = NDArray[np.float32]
 Window = tuple[slice, slice]

@@ -166,3 +166,11 @@ COARSE = 4  # texels: what is smooth is found on a grid as coarse
 def _grey(colour: Array) -> Array:
     """(S, S) means of the channels."""
     return (colour[..., 0] + colour[..., 1] + colour[..., 2]) / 3
+
+
+GREYISH = 2.0  # of 255: the mean distance of a photo's channels from their mean, below which it is black and white
+
+
+def greyish(colour: Array) -> bool:
+    """Whether (..., 3) colours 0..255 are those of a black-and-white photo."""
+    return bool(np.abs(colour - colour.mean(-1, keepdims=True)).mean() < GREYISH)

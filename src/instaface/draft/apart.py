@@ -1,0 +1,295 @@
+"""A photo taken apart into layers around one face."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from instaface.draft.fill import calmed, continue_texture, push_pull, smoothstep
+from instaface.draft.glasses import build_sheet, lift
+from instaface.draft.lids import Lids, at_rest
+from instaface.draft.occluder import remove
+from instaface.draft.relief import Shell, build_shell, heights, to_grid
+from instaface.draft.scene import Scene
+from instaface.draft.skin import skin_texture
+from instaface.draft.view import Parts, View, around_head, odd
+from instaface.face import Camera, MorphableModel
+from instaface.track import TrackedFace
+from instaface.track.glasses import Glasses, find_glasses
+from instaface.track.hair import plain_skin
+from instaface.track.hands import cut_out, find_hands
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+GRID = 160  # points of the shell along the canvas's longer side
+MARGIN = 0.3  # of the head's height: how far the canvas reaches beyond the photo where the photo cuts the person
+
+
+def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
+    """Splits the photo around ``face`` into layers, at the face's working resolution."""
+    face = face.working
+    camera, margins = _canvas(face, model)
+    photo = _pad(face.frame_pixels.astype(np.float32), margins, cv2.BORDER_REFLECT_101)
+    view = View.of(camera, model, face.parameters, photo)
+    inside = _pad(np.ones(face.matte.person.shape, np.float32), margins, cv2.BORDER_CONSTANT)
+    person, hair = (_pad(m, margins, cv2.BORDER_REPLICATE) for m in (face.matte.person, face.matte.hair))
+    person, hair = _close_top(person, hair, margins, view, model)
+
+    clothes = _pad(face.matte.clothes, margins, cv2.BORDER_REPLICATE)
+    everyone, glasses, without, hidden = person, None, photo, np.zeros_like(person)
+    before = _hands(face, margins)
+    if before.any():
+        without, hidden, (person, hair, clothes) = remove(photo, before, person, hair, clothes)
+    skin = without
+    found = _glasses(face, margins)
+    if found is not None:
+        skin, worn, (person, hair, clothes) = lift(without, found, person, hair, clothes)
+        rest = model.vertices(at_rest(face.parameters))[0].numpy()
+        glasses = build_sheet(found, worn, camera, model, face.parameters, rest)
+    bare = (person - hair - clothes).clip(0, 1).astype(np.float32)
+    surface = view.part * bare
+    # Whatever is neither hair nor close to the head stays where it is: clothes, hands, what is held; but for thin
+    # things, which are stray hair.
+    around = np.maximum(view.near, around_head(hair > 0.5, np.inf))
+    other = (bare - surface).clip(0, 1) * (1 - around)
+    stays = _thick(clothes + other, 0.015 * max(photo.shape))
+    head_alpha = (person - stays).clip(0, 1).astype(np.float32)
+
+    reach = odd(0.014 * max(photo.shape))
+    near = cv2.dilate((head_alpha > 0.02).astype(np.float32), np.ones((2 * reach + 1,) * 2))
+    wall = (cv2.dilate(everyone, np.ones((2 * reach + 1,) * 2)) < 0.02) & (inside > 0)
+    plate = continue_texture(photo, wall, calmed(photo, wall, 2 * reach))
+    body = _body(skin, stays, head_alpha - view.neck * surface, inside)
+    head = np.dstack([_unmix(skin, head_alpha, plate, inside), head_alpha])
+    shell = _shell(view, model, surface, head_alpha, person, hair)
+    parts = Parts.of(model)
+    lids = Lids.of(model, face.parameters, parts.face & ~parts.inside & ~parts.eyes)
+    hugging = hair * inside * (1 - _hanging(shell, hair))
+    shown = bare * (1 - hidden)
+    hugging = hugging * (1 - hidden)
+    texture = skin_texture(view, model, face.parameters, lids, head, shown * inside, hugging, bool(before.any()))
+    return Scene(
+        camera=camera,
+        parameters=face.parameters,
+        margins=margins,
+        near=near,
+        photo=photo,
+        inside=inside,
+        person=person,
+        plate=plate,
+        body=body,
+        throat=_throat(view, model, surface, bare) * (1 - hidden),
+        head=head,
+        hair=hair,
+        bare=shown,
+        surface=surface,
+        open=view.open,
+        depth=view.depth,
+        vertices=view.vertices,
+        normals=view.normals,
+        raised=view.raised,
+        lids=lids,
+        shell=shell,
+        texture=texture,
+        glasses=glasses,
+        before=before,
+        without=without,
+        model=model,
+    )
+
+
+def _hands(face: TrackedFace, margins: tuple[int, int, int, int]) -> Array:
+    """(H, W) float32 0..1 hands before the head with what they hold, over the canvas."""
+    hands = find_hands(face.frame_pixels)
+    if not hands:
+        return _pad(np.zeros_like(face.matte.person), margins, cv2.BORDER_CONSTANT)
+    corner = np.array([face.frame.x, face.frame.y], np.float32)
+    skin = plain_skin(face.landmarks - corner, (face.frame.width, face.frame.height))
+    alpha = cut_out(np.ascontiguousarray(face.frame_pixels), hands, face.matte, skin)
+    return _pad(alpha, margins, cv2.BORDER_REPLICATE)
+
+
+def _glasses(face: TrackedFace, margins: tuple[int, int, int, int]) -> Glasses | None:
+    """The face's glasses in pixels of the canvas."""
+    corner = np.array([face.frame.x, face.frame.y], np.float32)
+    found = find_glasses(face.frame_pixels, face.landmarks - corner)
+    if found is None:
+        return None
+    alpha = _pad(found.alpha, margins, cv2.BORDER_CONSTANT)
+    return Glasses(alpha, found.rims + np.array(margins[:2], np.float32), found.width)
+
+
+def _thick(mask: Array, radius: float) -> Array:
+    """``mask`` without what is thinner than about a radius in pixels."""
+    support = cv2.GaussianBlur(mask, (0, 0), radius)
+    return (mask * smoothstep(support, 0.2, 0.4)).clip(0, 1).astype(np.float32)
+
+
+def _canvas(face: TrackedFace, model: MorphableModel) -> tuple[Camera, tuple[int, int, int, int]]:
+    """Camera of the canvas, and its margins around the frame: some where the photo cuts the head, else none."""
+    camera, person = face.frame_camera, face.matte.person - face.matte.clothes
+    with torch.no_grad():
+        points = camera.project(model.vertices(face.parameters)[0]).numpy()
+    head = points[model.head_weight.numpy() > 0.99]
+    reach = int(MARGIN * (head[:, 1].max() - head[:, 1].min()))
+    chin = int(np.clip(head[:, 1].max(), 1, camera.height))
+    borders = person[:chin, 0], person[0], person[:chin, -1], np.zeros(1)
+    margins = tuple(reach if border.max() > 0.5 else 0 for border in borders)
+    left, top, right, bottom = margins
+    frame = face.frame
+    width, height = frame.width + left + right, frame.height + top + bottom
+    return face.camera.crop(frame.x - left, frame.y - top, width, height, (width, height)), margins  # type: ignore[return-value]
+
+
+def _pad(array: Array, margins: tuple[int, int, int, int], border: int) -> Array:
+    left, top, right, bottom = margins
+    return cv2.copyMakeBorder(array, top, bottom, left, right, border)
+
+
+def _close_top(
+    person: Array, hair: Array, margins: tuple[int, ...], view: View, model: MorphableModel
+) -> tuple[Array, Array]:
+    """Where the photo cuts the head's top, an ellipse closes it."""
+    top = margins[1]
+    if not top:
+        return person, hair
+    border = np.nonzero(person[top] > 0.5)[0]
+    if not len(border):
+        return person, hair
+    # An ellipse as wide as the head is at the photo's border, as high as the skull and the hair at its sides.
+    x0, y0, x1, _ = view.head_box(model)
+    half, middle = 0.5 * (border[-1] - border[0] + 1), 0.5 * (border[0] + border[-1])
+    hair_width = max(half - 0.5 * (x1 - x0), 0.04 * (x1 - x0))
+    height = np.clip(top - y0 + hair_width, 0.1 * half, 0.9 * top)
+    y, x = np.mgrid[:top, : person.shape[1]].astype(np.float32)
+    inside = 1 - ((x - middle) / half) ** 2 - ((top - y) / height) ** 2
+    soft = smoothstep(inside, -0.03, 0.03)
+    person, hair = person.copy(), hair.copy()
+    person[:top] *= soft
+    hair[:top] = np.minimum(hair[:top], person[:top])
+    return person, hair
+
+
+BEHIND = 0.025  # of the canvas' longer side: how far what stays goes on behind the head at least
+
+
+def _body(photo: Array, stays: Array, hidden: Array, inside: Array) -> Array:
+    """Colour and opacity of what stays, continued where the head hides it."""
+    known = cv2.erode(stays * inside, np.ones((5, 5))) > 0.97
+    if not known.any():
+        return np.zeros((*stays.shape, 4), np.float32)
+    hidden = hidden.clip(0, 1).astype(np.float32)
+    likely = push_pull(stays, (hidden < 0.02).astype(np.float32))
+    reach = odd(2 * BEHIND * max(stays.shape))
+    close = cv2.dilate(known.astype(np.float32), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    close = cv2.GaussianBlur(close, (0, 0), 0.1 * reach)
+    alpha = stays + hidden * np.maximum(smoothstep(likely, 0.4, 0.6), close)
+    return np.dstack([continue_texture(photo, known), alpha.clip(0, 1)]).astype(np.float32)
+
+
+def _throat(view: View, model: MorphableModel, surface: Array, bare: Array) -> Array:
+    """(H, W) 0..1 where the neck is seen, but for its upper end, which goes along with the head."""
+    follows = _shell_weights(view, model, (len(bare), 1), 1)
+    return np.maximum(view.neck * surface, _low_skin(view, model, bare)) * (1 - smoothstep(follows, *FOLLOWING))
+
+
+FOLLOWING = 0.4, 0.8  # share of the head's turn, from what stays to what goes along
+
+
+def _low_skin(view: View, model: MorphableModel, bare: Array) -> Array:
+    """(H, W) 0..1: bare skin below the ears that lies well outside of the face: neck, chest, hands."""
+    _, top, _, chin = view.head_box(model)
+    face = cv2.dilate(view.part - view.neck, np.ones((odd(0.05 * (chin - top)),) * 2))
+    lobe = view.ear_rows(model)[1]
+    core = np.where(np.arange(len(bare)) > lobe, 1, 0)[:, None] * (bare * (1 - face) > 0.95)
+    opened = cv2.morphologyEx(core.astype(np.uint8), cv2.MORPH_OPEN, np.ones((odd(0.04 * (chin - top)),) * 2))
+    return np.minimum(bare, cv2.GaussianBlur(opened.astype(np.float32), (0, 0), 1))
+
+
+def _unmix(photo: Array, alpha: Array, behind: Array, inside: Array) -> Array:
+    """Colour of a layer without what shines through at its soft edge: there, its colour close by goes on."""
+    a = np.maximum(alpha, 0.2)[..., None]
+    own = np.clip((photo - (1 - a) * behind) / a, 0, 255)
+    return push_pull(own, smoothstep(alpha * inside, 0.3, 0.95)).astype(np.float32)
+
+
+def _shell(view: View, model: MorphableModel, surface: Array, head_alpha: Array, person: Array, hair: Array) -> Shell:
+    height, width = surface.shape
+    step = max(2, round(max(height, width) / GRID))
+    covered = to_grid(view.covered.astype(np.float32), step) > 0.99
+    rows, columns = (
+        np.minimum(np.arange(n) * step, size - 1) for n, size in zip(covered.shape, (height, width), strict=True)
+    )
+    z = np.where(covered, -view.depth[np.ix_(rows, columns)], -np.inf).astype(np.float32)
+    skull = np.where(covered, -view.skull[np.ix_(rows, columns)], -np.inf).astype(np.float32)
+    face = (to_grid(surface, step) > 0.9) & covered
+    head = (to_grid(head_alpha, step) > 0.3) | face
+    # The silhouette lies one cell further in, so that front and back have met where the head's opacity ends.
+    outside = _grow(to_grid(person, step) < 0.5) & ~face
+    head &= ~outside
+    middle = _middle(view, model)
+    hairy, opacity = to_grid(hair, step), to_grid(head_alpha, step)
+    low = np.broadcast_to(smoothstep(rows, *view.ear_rows(model))[:, None], face.shape)
+    relief = heights(head, face, outside, z, skull, low, hairy > 0.5, middle, step * -middle / view.camera.focal)
+    near = _grow(_grow(_grow(head)))
+    bare = near & (~face | _grow(~face) | relief.behind)
+    # What hangs behind the face is not joined to it.
+    hanging = relief.hanging | relief.behind
+    wall = _any(hanging) & _any(~hanging & face) & (np.ptp(_corners(relief.z), 0) > WALL)
+    cells = ~_any(~near) & _any(bare) & ~wall
+    weights = _shell_weights(view, model, face.shape, step)
+    anchors = np.where(face, view.vertex[np.ix_(rows, columns)], -1)
+    shell = build_shell(view.camera, relief, middle, weights, cells, step, anchors, hairy, opacity)
+    # Skin right beside the face model turns as that does.
+    own = np.tile(model.head_weight.numpy()[shell.anchor], 2)
+    share = cv2.GaussianBlur((shell.rim * shell.follow).reshape(shell.shape), (0, 0), 1).reshape(-1)
+    return replace(shell, weights=(shell.weights + np.tile(share, 2) * (own - shell.weights)).astype(np.float32))
+
+
+def _hanging(shell: Shell, hair: Array) -> Array:
+    """(H, W) 0..1 where hair hangs behind the face, and so is not what the face's outline shows."""
+    hanging = cv2.dilate(shell.hanging.reshape(shell.shape).astype(np.float32), np.ones((3, 3)))
+    height, width = hair.shape
+    return cv2.resize(hanging, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+WALL = 1.0  # centimetres in depth from which on a square of the shell would join what hangs behind to the face
+
+
+def _corners(cells: NDArray) -> list[NDArray]:
+    """(h, w) to the (h - 1, w - 1) values at each of the four corners of the squares between."""
+    return [cells[a, b] for a in (slice(None, -1), slice(1, None)) for b in (slice(None, -1), slice(1, None))]
+
+
+def _any(cells: Mask) -> Mask:
+    """(h - 1, w - 1) squares of which any corner is in (h, w) ``cells``."""
+    return np.logical_or.reduce(_corners(cells))
+
+
+def _grow(cells: Mask) -> Mask:
+    """``cells`` and their neighbours."""
+    return cv2.dilate(cells.astype(np.uint8), np.ones((3, 3))) > 0
+
+
+def _middle(view: View, model: MorphableModel) -> float:
+    """z of the plane through the skull's widest points, in which its silhouette lies."""
+    of_skull = model.head_weight.numpy() > 0.99
+    if "ears" in model.regions:
+        of_skull[model.regions["ears"].numpy()] = False
+    head = view.vertices[of_skull]
+    off_axis = np.abs(head[:, 0] - np.median(head[:, 0]))
+    return float(np.median(head[off_axis > np.quantile(off_axis, 0.95), 2]))
+
+
+def _shell_weights(view: View, model: MorphableModel, shape: tuple[int, ...], step: int) -> Array:
+    """Hair turns with the head down to the chin; what falls lower follows less and less, down to the shoulders."""
+    _, top, _, chin = view.head_box(model)
+    rows = np.arange(shape[0], dtype=np.float32) * step
+    end = min(chin + 0.45 * (chin - top), view.depth.shape[0])  # what the photo's lower edge cuts must not leave it
+    t = 1 - smoothstep(rows, min(chin - 0.15 * (chin - top), end - 0.3 * (chin - top)), end)
+    return np.repeat(t[:, None], shape[1], 1).astype(np.float32)

@@ -1,0 +1,175 @@
+"""The tracked face model as the canvas's camera sees it, and its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from instaface.draft.teeth import raised
+from instaface.face import Camera, FaceParameters, MorphableModel, rotation_from_angles
+from instaface.render.rasterise import Raster, rasterise
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+MISFIT = 0.12  # of the head's width: twice how far the face model's outline may lie inside of the head's
+LID_EDGE = 0.006  # of the canvas's longer side: twice how far the edge of an eye or of the mouth may be off
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How the face model's triangles take part in the layers, each an (F,) mask.
+
+    Attributes:
+        scalp: under the hair; drawn only where the shell leaves a hole.
+        neck: the neck, which lies behind collar and chin.
+        shoulders: not drawn: they do not move.
+        face: the rest of the head. It shares a ring of triangles with scalp and neck, which lie behind it, so that
+            nothing shines through where they meet.
+        inside: the mouth's inside.
+        teeth: the teeth, a part of ``inside``.
+        lips: the lips.
+        eyes: the eyeballs and their sockets.
+        irises: a part of ``eyes``.
+        ears: the ears.
+    """
+
+    scalp: Mask
+    neck: Mask
+    shoulders: Mask
+    face: Mask
+    inside: Mask
+    teeth: Mask
+    lips: Mask
+    eyes: Mask
+    irises: Mask
+    ears: Mask
+
+    @classmethod
+    def of(cls, model: MorphableModel) -> Parts:
+        shoulders = _faces_of(model, "shoulders", touching=True)
+        behind = _faces_of(model, "scalp") | _faces_of(model, "neck", "shoulders")
+        return cls(
+            scalp=_faces_of(model, "scalp", touching=True) & ~shoulders,
+            neck=_faces_of(model, "neck", touching=True) & ~shoulders,
+            shoulders=shoulders,
+            face=~(behind | shoulders),
+            inside=_faces_of(model, "mouth", "gums", "teeth", "tongue", touching=True),
+            teeth=_faces_of(model, "teeth"),
+            lips=_faces_of(model, "lips"),
+            eyes=_faces_of(
+                model, "eyeball_left", "eyeball_right", "eye_left", "eye_right", "eye_sockets", touching=True
+            ),
+            irises=_faces_of(model, "iris_left", "iris_right", touching=True),
+            ears=_faces_of(model, "ears", touching=True),
+        )
+
+
+def _faces_of(model: MorphableModel, *regions: str, touching: bool = False) -> Mask:
+    """(F,) triangles whose corners all lie in the regions, or any of them for ``touching``."""
+    member = np.zeros(len(model.head_weight), bool)
+    for region in regions:
+        if region in model.regions:
+            member[model.regions[region].numpy()] = True
+    corners = member[model.faces.numpy()]
+    return corners.any(1) if touching else corners.all(1)
+
+
+def around_head(covered: Mask, down_to: float) -> Array:
+    """(H, W) float32: 1 on the head and close around it, where its outline may be off, down to a row."""
+    ring = odd(MISFIT * covered.any(0).sum())
+    covered = covered & (np.arange(len(covered)) < down_to - ring / 2)[:, None]
+    return cv2.GaussianBlur(cv2.dilate(covered.astype(np.float32), np.ones((ring, ring))), (0, 0), 1 + 0.1 * ring)
+
+
+def _well_inside(raster: Raster, parts: Parts) -> Array:
+    """(H, W) float32 0..1: the openings without their edge, where the face model may be off by a pixel or two.
+
+    What is soft in the mouth is trusted still farther from its edge: gaps between teeth are none of it.
+    """
+    size = odd(LID_EDGE * max(raster.depth.shape))
+    soft = raster.covered & (parts.inside & ~parts.teeth)[raster.face_index]
+    every = raster.covered & (parts.inside | parts.eyes)[raster.face_index]
+    open_, apart = (_shrunk(mask, side) for mask, side in ((every, size), (soft, 3 * size)))
+    return np.where(soft, apart, open_)
+
+
+def _shrunk(mask: Mask, size: int) -> Array:
+    """(H, W) float32 0..1: a mask without its edge, with a soft one within."""
+    core = cv2.erode(mask.astype(np.float32), np.ones((size, size)), borderValue=0)
+    return (2 * cv2.GaussianBlur(core, (0, 0), 0.4 * size) - 1).clip(0, 1)
+
+
+@dataclass(frozen=True)
+class View:
+    """The tracked face model as the canvas's camera sees it."""
+
+    camera: Camera
+    vertices: Array
+    normals: Array
+    raised: Array
+    projected: Array
+    depth: Array
+    skull: Array
+    vertex: NDArray[np.int64]
+    part: Array
+    neck: Array
+    open: Array
+    near: Array
+    covered: Mask
+
+    @classmethod
+    def of(cls, camera: Camera, model: MorphableModel, parameters: FaceParameters, photo: Array) -> View:
+        parts = Parts.of(model)
+        with torch.no_grad():
+            mesh = model.mesh(parameters)
+            vertices = mesh.vertices[0].numpy()
+            projected = camera.project(mesh.vertices[0]).numpy().astype(np.float32)
+        raster = rasterise(projected, model.faces.numpy(), camera.height, camera.width)
+        mouth = (raster.covered & parts.inside[raster.face_index]).astype(np.float32)
+        above = raised(model, parameters, vertices, camera, photo, mouth)
+        if above.any():
+            vertices = vertices + above[:, None] * up(parameters)
+            projected = camera.project(torch.from_numpy(vertices)).numpy()
+            raster = rasterise(projected, model.faces.numpy(), camera.height, camera.width)
+        chin = projected[model.head_weight.numpy() > 0.99, 1].max()
+        drawn = parts.face | parts.neck
+        skull = ~(parts.ears | parts.shoulders)
+        return cls(
+            camera=camera,
+            vertices=vertices,
+            normals=mesh.normals()[0].numpy(),
+            raised=above,
+            projected=projected,
+            depth=raster.depth,
+            skull=rasterise(projected, model.faces.numpy()[skull], camera.height, camera.width).depth,
+            vertex=np.where(raster.covered, model.faces.numpy()[raster.face_index, 0], -1),
+            part=(raster.covered & drawn[raster.face_index]).astype(np.float32),
+            neck=(raster.covered & parts.neck[raster.face_index]).astype(np.float32),
+            open=_well_inside(raster, parts),
+            near=around_head(raster.covered & (parts.face | parts.scalp)[raster.face_index], chin),
+            covered=raster.covered & ~parts.shoulders[raster.face_index],
+        )
+
+    def ear_rows(self, model: MorphableModel) -> tuple[float, float]:
+        """Rows in pixels of the ears' top and bottom."""
+        ears = self.projected[model.regions["ears"].numpy() if "ears" in model.regions else slice(None), 1]
+        return float(ears.min()), float(ears.max())
+
+    def head_box(self, model: MorphableModel) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom of the head (not the neck) in pixels."""
+        head = self.projected[model.head_weight.numpy() > 0.99]
+        return (*head[:, :2].min(0), *head[:, :2].max(0))
+
+
+def up(parameters: FaceParameters) -> Array:
+    """(3,) the head's upward direction in camera space."""
+    return rotation_from_angles(parameters.head[0])[:, 1].numpy()
+
+
+def odd(size: float) -> int:
+    return 2 * int(size / 2) + 1
