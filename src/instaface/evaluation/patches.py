@@ -41,8 +41,10 @@ def patch_corners(
     """
     height, width = (size >> level for size in mask.shape)
     middle = (np.arange(height - PATCH + 1) + PATCH // 2) << level, (np.arange(width - PATCH + 1) + PATCH // 2) << level
-    inside = np.argwhere(mask[np.ix_(*middle)])
-    return inside[rng.integers(len(inside), size=count)] if len(inside) else None
+    inside = np.flatnonzero(mask[np.ix_(*middle)])
+    if not len(inside):
+        return None
+    return np.stack(np.divmod(inside[rng.integers(len(inside), size=count)], len(middle[1])), -1)
 
 
 def patches(level: NDArray[np.float32], corners: NDArray[np.int64]) -> Descriptors:
