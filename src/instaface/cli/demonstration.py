@@ -16,7 +16,7 @@ from instaface.photo import read_photo, write_made, write_photo
 EDITS = {
     "yaw -25": Edit(yaw=-25),
     "yaw +25": Edit(yaw=25),
-    "pitch +15": Edit(pitch=15),
+    "nod +10": Edit(nod=10),
     "surprise": Edit(expression="neutral,surprise"),
     "neutral": Edit(expression="neutral"),
     "gaze 20,0": Edit(gaze=(20, 0)),
