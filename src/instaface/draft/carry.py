@@ -18,7 +18,7 @@ from instaface.draft.relight import bounded, framed, head_shadow, light_change, 
 from instaface.draft.scene import Scene
 from instaface.draft.view import up
 from instaface.face import FaceParameters, MorphableModel, rotation_from_angles
-from instaface.render.rasterise import coverage, extend, in_bands, interpolate, rasterise, visible
+from instaface.render.rasterise import Raster, coverage, extend, in_bands, interpolate, rasterise, visible
 
 Array = NDArray[np.float32]
 
@@ -296,18 +296,7 @@ def carry(
     raster = extend(raster, cover)
     # 2. Where that was in the photo.
     values = interpolate(raster, faces, surfaces.values)
-    source = np.empty((*size, 3), np.float32)
-    corner = window[0].start, window[1].start
-    in_bands(
-        kernels.locate_rows,
-        *(size[0], None),
-        *corner,
-        scene.camera.focal,
-        *scene.camera.center,
-        raster.face_index,
-        values,
-        source,
-    )
+    source = _located(scene, raster, values, window)
     place = np.ascontiguousarray(source[..., :2])
     at = place - 0.5
     kind = surfaces.on_shell[selected[0]]
@@ -318,11 +307,10 @@ def carry(
     marks = cv2.remap(scene.marks, at, None, cv2.INTER_LINEAR) if change else np.empty((0, 0, 3), np.float32)
     # 3. What is seen of it there, and what stands in for the rest: the unwrapped texture, or hair from farther inside.
     colour, ratio, flat = (np.empty(shape, np.float32) for shape in ((*size, 3), (*size, 3), (4, *size)))
-    results = marks, change, colour, ratio, flat
+    seen, results = (raster.face_index, cover, values, photo, masks), (marks, change, colour, ratio, flat)
     if kind:
         found = np.ascontiguousarray(values[..., kernels.LOOKUP : kernels.LOOKUP + 2]) - 0.5
         strands = cv2.remap(scene.head, found, None, cv2.INTER_LINEAR)
-        seen = raster.face_index, cover, values, photo, masks
         in_bands(kernels.shell_rows, size[0], None, bool(kind == 1), *seen, strands, *results)
     else:
         uv = interpolate(raster, surfaces.uv_faces[selected], surfaces.uv) - 0.5
@@ -330,7 +318,6 @@ def carry(
         shown = visible(source, scene.depth)
         around = cv2.dilate(shown.astype(np.float32), np.ones((3, 3)))
         sure = np.empty((0, 0), np.float32) if trusted is None else cv2.remap(trusted, at, None, cv2.INTER_LINEAR)
-        seen = raster.face_index, cover, values, photo, masks
         in_bands(kernels.skin_rows, size[0], None, *seen, texture, shown, around, sure, *results)
     alpha, seen_share, still, over = flat
     if before is not None:
@@ -359,10 +346,8 @@ def carry_glasses(scene: Scene, edited: FaceParameters, before: Array) -> Layer:
     ratio = bounded(shading(n1, edited.light) / shading(n0, scene.parameters.light))
     values = np.concatenate([points, _facing(points, n0)[:, None], ratio, way[:, None]], -1)
     attributes = interpolate(raster, sheet.faces, values.astype(np.float32))
-    where, facing, ratio = attributes[..., :3], attributes[..., 3], attributes[..., 4:7]
-    where[~raster.covered] = (0, 0, -1)
-    source = scene.camera.project(torch.from_numpy(where)).numpy()
-    _snap(source, window)
+    facing, ratio = attributes[..., 3], attributes[..., 4:7]
+    source = _located(scene, raster, attributes, window)
     picture = cv2.remap(
         sheet.picture, source[..., 0] - 0.5, source[..., 1] - 0.5, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT
     )
@@ -387,9 +372,18 @@ def _window(after: Array, faces: NDArray[np.integer], height: int, width: int) -
     return slice(int(top), int(bottom)), slice(int(left), int(right))
 
 
-def _snap(source: Array, window: tuple[slice, slice]) -> None:
-    """Moves positions that are a pixel's own to its very centre."""
-    rows, columns = (np.arange(part.start, part.stop) + 0.5 for part in window)
-    own = np.stack(np.meshgrid(columns, rows), -1).astype(np.float32)
-    away = np.abs(source[..., :2] - own).max(-1)
-    source[..., :2] = np.where((away < 0.03)[..., None], own, source[..., :2])
+def _located(scene: Scene, raster: Raster, values: Array, window: tuple[slice, slice]) -> Array:
+    """(H, W, 3) x, y and depth in the photo of what each pixel shows; its own place where it shows nothing.
+
+    Args:
+        scene: the photo taken apart.
+        raster: of the window.
+        values: (H, W, C) of which the first three are places in the photo's camera space.
+        window: rows and columns of the canvas.
+    """
+    source = np.empty((*raster.face_index.shape, 3), np.float32)
+    camera, corner = scene.camera, (window[0].start, window[1].start)
+    in_bands(
+        kernels.locate_rows, len(source), None, *corner, camera.focal, *camera.center, raster.face_index, values, source
+    )
+    return source
