@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from instaface.face import FaceParameters, MorphableModel
+from instaface.face import Camera, FaceParameters, MorphableModel
+from instaface.photo import Photo
+from instaface.track import Frame, Matte, TrackedFace
 
 
 def sphere_mesh(rings: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,3 +58,23 @@ class Sphere(MorphableModel):
         texture[:, 0, :, :32] = 0.8
         texture[:, 2, :, 32:] = 0.6
         return texture
+
+
+def tracked_face(
+    pixels: np.ndarray, parameters: FaceParameters, camera: Camera, person: np.ndarray, hair: np.ndarray | None = None
+) -> TrackedFace:
+    """A face whose photo is its own frame, as if tracked: with its true parameters and matte, without clothes."""
+    height, width = person.shape
+    nothing = np.zeros((height, width), np.float32)
+    return TrackedFace(
+        photo=Photo(pixels),
+        index=0,
+        box=(0, 0, width, height),
+        score=1.0,
+        landmarks=np.zeros((478, 2), np.float32),
+        parameters=parameters,
+        camera=camera,
+        frame=Frame(0, 0, width, height),
+        matte=Matte(person.astype(np.float32), nothing if hair is None else hair.astype(np.float32), nothing),
+        fit_error=0.0,
+    )

@@ -12,7 +12,7 @@ from instaface.draft.compose import follow_outline
 from instaface.face import Camera, OpenHead
 from instaface.photo import Photo
 from instaface.render import render_maps
-from instaface.track import Frame, Matte, TrackedFace
+from scenes import tracked_face
 
 SIZE = 256
 HAIR = np.array([40, 30, 25], np.float32)
@@ -45,18 +45,7 @@ def face(model, background):
     skin = 255 * maps.rendering.clip(0, 1) ** (1 / 2.2)
     pixels = background + maps.mask[..., None] * (skin - background)
     pixels = pixels + hair[..., None] * (HAIR - pixels)
-    return TrackedFace(
-        photo=Photo(pixels.clip(0, 255).round().astype(np.uint8)),
-        index=0,
-        box=(0, 0, SIZE, SIZE),
-        score=1.0,
-        landmarks=np.zeros((478, 2), np.float32),
-        parameters=parameters,
-        camera=camera,
-        frame=Frame(0, 0, SIZE, SIZE),
-        matte=Matte(person, hair, np.zeros_like(hair)),
-        fit_error=0.0,
-    )
+    return tracked_face(pixels.clip(0, 255).round().astype(np.uint8), parameters, camera, person, hair)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from instaface.draft.teeth import raised, upper_jaw
 from instaface.face import Camera, OpenHead
 from instaface.photo import Photo
 from instaface.render import render_maps
-from instaface.track import Frame, Matte, TrackedFace
+from scenes import tracked_face
 
 SIZE = 320
 
@@ -30,19 +30,7 @@ def photographed(model, parameters, drawn=None):
     maps = render_maps(drawn or model, parameters, camera)
     skin = 255 * maps.rendering.clip(0, 1) ** (1 / 2.2)
     pixels = 200 + maps.mask[..., None] * (skin - 200)
-    nothing = np.zeros_like(maps.mask)
-    return TrackedFace(
-        photo=Photo(pixels.clip(0, 255).round().astype(np.uint8)),
-        index=0,
-        box=(0, 0, SIZE, SIZE),
-        score=1.0,
-        landmarks=np.zeros((478, 2), np.float32),
-        parameters=parameters,
-        camera=camera,
-        frame=Frame(0, 0, SIZE, SIZE),
-        matte=Matte(maps.mask, nothing, nothing),
-        fit_error=0.0,
-    )
+    return tracked_face(pixels.clip(0, 255).round().astype(np.uint8), parameters, camera, maps.mask)
 
 
 def expressed(model, parameters, **weights):

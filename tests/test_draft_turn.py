@@ -7,10 +7,9 @@ import torch
 
 from instaface.draft import draft, take_apart
 from instaface.face import Camera, OpenHead
-from instaface.photo import Photo
 from instaface.render import render_maps
 from instaface.render.maps import region_mask
-from instaface.track import Frame, Matte, TrackedFace
+from scenes import tracked_face
 
 SIZE = 224
 KEY = np.array([0, 255, 0], np.float32)
@@ -38,19 +37,7 @@ def head(request, model):
     """A rendered head, with its true parameters and matte, and whether it has hair."""
     parameters, camera = model.neutral(), Camera.for_photo(SIZE, SIZE)
     pixels, maps, hair = picture(model, parameters, camera, request.param)
-    nothing = np.zeros((SIZE, SIZE), np.float32)
-    face = TrackedFace(
-        photo=Photo(pixels),
-        index=0,
-        box=(0, 0, SIZE, SIZE),
-        score=1.0,
-        landmarks=np.zeros((478, 2), np.float32),
-        parameters=parameters,
-        camera=camera,
-        frame=Frame(0, 0, SIZE, SIZE),
-        matte=Matte(maps.mask.astype(np.float32), np.minimum(hair, maps.mask).astype(np.float32), nothing),
-        fit_error=0.0,
-    )
+    face = tracked_face(pixels, parameters, camera, maps.mask, np.minimum(hair, maps.mask))
     return face, take_apart(face, model), request.param
 
 

@@ -8,11 +8,10 @@ import torch
 from instaface.draft import apart, draft, take_apart
 from instaface.draft.glasses import lift, place
 from instaface.face import Camera, OpenHead
-from instaface.photo import Photo
 from instaface.render import render_maps
-from instaface.track import Frame, Matte, TrackedFace
 from instaface.track.glasses import STRIP, Glasses, _trace, best_path, find_glasses
 from instaface.track.landmarks import Landmarks
+from scenes import tracked_face
 
 SKIN = np.array([200, 150, 125], np.uint8)
 EYES = (128, 96), (224, 96)  # centres in the strip
@@ -125,21 +124,9 @@ def face(model):
     parameters, camera = model.neutral(), Camera.for_photo(SIZE, SIZE)
     maps = render_maps(model, parameters, camera)
     pixels = 255 * maps.rendering.clip(0, 1) ** (1 / 2.2) * maps.mask[..., None] + 200 * (1 - maps.mask[..., None])
-    nothing = np.zeros((SIZE, SIZE), np.float32)
     pixels = pixels.astype(np.uint8)
     pixels[rims(model, camera)[0] > 0.5] = (0, 0, 255)
-    return TrackedFace(
-        photo=Photo(pixels),
-        index=0,
-        box=(0, 0, SIZE, SIZE),
-        score=1.0,
-        landmarks=np.zeros((478, 2), np.float32),
-        parameters=parameters,
-        camera=camera,
-        frame=Frame(0, 0, SIZE, SIZE),
-        matte=Matte(maps.mask.astype(np.float32), nothing, nothing),
-        fit_error=0.0,
-    )
+    return tracked_face(pixels, parameters, camera, maps.mask)
 
 
 def rims(model, camera):

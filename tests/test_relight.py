@@ -13,7 +13,7 @@ from instaface.face.light import basis, direction_from_angles, directional, rota
 from instaface.photo import Photo
 from instaface.render import region_mask, render_maps
 from instaface.render.occlusion import unshadowed
-from instaface.track import Frame, Matte, TrackedFace
+from scenes import tracked_face
 
 SIZE = 256
 
@@ -65,25 +65,9 @@ def photographed(maps, light_share=1.0, highlight=0.0):
     return np.rint(255 * srgb_from_linear(colour.clip(0, 1))).astype(np.uint8)
 
 
-def tracked(pixels, maps, parameters, camera):
-    nothing = np.zeros((SIZE, SIZE), np.float32)
-    return TrackedFace(
-        photo=Photo(pixels),
-        index=0,
-        box=(0, 0, SIZE, SIZE),
-        score=1.0,
-        landmarks=np.zeros((478, 2), np.float32),
-        parameters=parameters,
-        camera=camera,
-        frame=Frame(0, 0, SIZE, SIZE),
-        matte=Matte(maps.mask.astype(np.float32), nothing, nothing),
-        fit_error=0.0,
-    )
-
-
 @pytest.fixture(scope="module")
 def shadowed(model, maps, parameters, camera, brow_shadow):
-    face = tracked(photographed(maps, brow_shadow), maps, parameters, camera)
+    face = tracked_face(photographed(maps, brow_shadow), parameters, camera, maps.mask)
     return face, take_apart(face, model)
 
 
@@ -111,7 +95,7 @@ def test_a_highlight_is_found_where_it_is_and_has_the_lamps_colour(model, maps, 
     y, x = np.mgrid[:SIZE, :SIZE]
     row, column = (part.mean() for part in np.nonzero(region_mask(model, maps, "forehead")))
     spot = 0.35 * np.exp(-(((x - column) / 9) ** 2 + ((y - row) / 5) ** 2))
-    face = tracked(photographed(maps, highlight=spot), maps, parameters, camera)
+    face = tracked_face(photographed(maps, highlight=spot), parameters, camera, maps.mask)
     marks = frame_marks(take_apart(face, model))
     centre = marks[round(row), round(column)]
     assert centre.mean() > 0.25 and centre[2] > centre[0]  # skin is red, the lamp is white
@@ -119,7 +103,7 @@ def test_a_highlight_is_found_where_it_is_and_has_the_lamps_colour(model, maps, 
 
 
 def test_plain_skin_has_no_marks(model, maps, parameters, camera):
-    marks = frame_marks(take_apart(tracked(photographed(maps), maps, parameters, camera), model))
+    marks = frame_marks(take_apart(tracked_face(photographed(maps), parameters, camera, maps.mask), model))
     assert np.abs(marks[plain_skin(model, maps)]).mean() < 0.03
 
 

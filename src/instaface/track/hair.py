@@ -7,6 +7,7 @@ picture's edges (a mean-field step whose pairwise term is a guided filter).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -179,29 +180,31 @@ def sampled(features: Floats, where: NDArray[np.bool_], most: int = 1500) -> Flo
 
 def _classify(pixels: NDArray[np.uint8], person: Floats, place: Place) -> tuple[Floats, Floats]:
     """(H, W) float32 0..1: the shares of hair and of clothes, of the person's pixels."""
+    from instaface.track.matte import guide_filter
+
     features = features_of(pixels)
     solid = person > 0.9
     if (place.plain & solid).sum() < 30:
         return np.zeros_like(person), _ramp(place.y, 0.8, 1.0) * person
     skinlike, usual, shine = _skinlike(features, place, solid)
+    along, prior = guide_filter(pixels, 5, 0.03), _prior(place)
+    below = solid & (place.y > 0.8) & (skinlike < usual - STRANGE)
 
     # Hair is looked for in a shell around the face above the brows first; a shell that looks like skin is a bald head.
     shell = solid & (place.outside > 0.04) & (place.y < -0.15) & (np.abs(place.x) < 0.75)
     seeds = shell & (skinlike < usual) & ~shine
     if seeds.sum() < max(20, 0.15 * shell.sum()):
-        clothlike = _clothlike(features, solid & (place.y > 0.8) & (skinlike < usual - STRANGE), usual)
-        evidence = np.stack([skinlike, np.full_like(person, OUTLIER), clothlike], 0) + _prior(place)
-        return np.zeros_like(person), _smoothed(evidence, pixels)[2]
+        clothlike = _clothlike(features, below, usual)
+        evidence = np.stack([skinlike, np.full_like(person, OUTLIER), clothlike], 0) + prior
+        return np.zeros_like(person), _smoothed(evidence, along)[2]
     # Then where it was found: what falls on the shoulders is often lighter than what is on top.
     for _ in range(ROUNDS):
         hairlike = ColourModel(sampled(features, seeds), 3).log_likelihood(features)
         # On the face itself only what is much like hair can be hair.
         hairlike[shine | ((place.outside < 0) & (hairlike < np.percentile(hairlike[seeds], 5)))] = OUTLIER
-        strange = solid & (place.y > 0.8) & (skinlike < usual - STRANGE)
-        strange &= hairlike < np.percentile(hairlike[seeds], 6)
-        clothlike = _clothlike(features, strange, usual)
-        evidence = np.stack([skinlike, hairlike, clothlike], 0) + _prior(place)
-        _, hair, clothes = _smoothed(evidence, pixels)
+        clothlike = _clothlike(features, below & (hairlike < np.percentile(hairlike[seeds], 6)), usual)
+        evidence = np.stack([skinlike, hairlike, clothlike], 0) + prior
+        _, hair, clothes = _smoothed(evidence, along)
         hair = _attached(hair, person, place)
         found = solid & (hair > 0.8) & (skinlike < usual) & (place.outside > 0.02) & ~seeds
         if found.sum() < NEW * seeds.sum():
@@ -282,16 +285,15 @@ def _prior(place: Place) -> Floats:
     return np.stack([skin, hair, cloth], 0).astype(np.float32)
 
 
-def _smoothed(evidence: Floats, pixels: NDArray[np.uint8], steps: int = 3) -> Floats:
-    """(3, H, W) class probabilities that agree with their surroundings."""
-    from instaface.track.matte import guide_filter
+def _smoothed(evidence: Floats, along: Callable[[Floats], Floats], steps: int = 3) -> Floats:
+    """(3, H, W) class probabilities that agree with their surroundings, by a filter along the picture's edges."""
 
     def normalised(scores: Floats) -> Floats:
         shares = np.exp(scores - scores.max(0))
         return shares / shares.sum(0)
 
     evidence = 0.5 * evidence  # neighbours are not independent
-    shares, along = normalised(evidence), guide_filter(pixels, 5, 0.03)
+    shares = normalised(evidence)
     for _ in range(steps):
         around = np.moveaxis(along(np.moveaxis(shares, 0, 2).astype(np.float32)), 2, 0)
         shares = normalised(evidence + 4.0 * around)
