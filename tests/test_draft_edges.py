@@ -179,3 +179,32 @@ def test_loose_hair_is_looked_up_along_hair_and_not_along_skin(face, scene):
     hair, skin = (contour & high for high in (rows < 0.3 * SIZE, rows > 0.65 * SIZE))
     assert hair.sum() > 100 and skin.sum() > 50
     assert near[hair].min() > 0.9 and near[skin].max() < 0.1
+
+
+def cut_at(face, column):
+    """The face in a photo that ends at a column."""
+    person, hair = (np.ascontiguousarray(mask[:, :column]) for mask in (face.matte.person, face.matte.hair))
+    pixels = np.ascontiguousarray(face.frame_pixels[:, :column])
+    camera = face.camera.crop(0, 0, column, SIZE, (column, SIZE))
+    return tracked_face(pixels, face.parameters, camera, person, hair)
+
+
+def test_hair_that_the_photo_cuts_ends_beyond_it_as_hair_does(face, model):
+    person = face.matte.person
+    column = int(np.flatnonzero((face.matte.hair > 0.9).any(0)).max()) - 5
+    cut = cut_at(face, column)
+    taken = take_apart(cut, model)
+    beyond = taken.hair[:, column:]
+    assert person[:, column - 1].max() > 0.9 and taken.margins[2] > 0
+    assert (taken.person[:, -1] == 0).all() and (beyond > 0.5).any(0)[:2].all()
+    assert ((beyond > 0.5).sum(0) == np.sort((beyond > 0.5).sum(0))[::-1]).all()  # it narrows
+    assert (beyond[person[:, column - 1] < 0.1] == 0).all()  # nothing where the border cuts no hair
+
+
+def test_hair_beyond_the_border_is_the_photos_hair_mirrored(face, model):
+    column = 5 * SIZE // 8
+    cut, far = cut_at(face, column), 3
+    colours = take_apart(cut, model).head[..., :3][-SIZE:]
+    hair = cv2.erode(face.matte.hair[:, :column], np.ones((9, 9)))[:, column - 1 - far] > 0.9
+    beyond, within = colours[:, column - 1 + far][hair], colours[:, column - 1 - far][hair]
+    assert hair.sum() > 5 and np.abs(beyond - within).max() < 3

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from instaface.draft.beyond import Margins, canvas, close, pad, reflected
 from instaface.draft.fill import calmed, continue_texture, push_pull, smoothstep
 from instaface.draft.glasses import build_sheet, lift
 from instaface.draft.lids import Lids, at_rest
@@ -17,7 +17,7 @@ from instaface.draft.relief import Shell, build_shell, heights, to_grid
 from instaface.draft.scene import Scene
 from instaface.draft.skin import skin_texture
 from instaface.draft.view import Parts, View, around_head, odd
-from instaface.face import Camera, MorphableModel
+from instaface.face import MorphableModel
 from instaface.track import TrackedFace
 from instaface.track.glasses import Glasses, find_glasses
 from instaface.track.hair import plain_skin
@@ -27,20 +27,19 @@ Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 GRID = 160  # points of the shell along the canvas's longer side
-MARGIN = 0.3  # of the head's height: how far the canvas reaches beyond the photo where the photo cuts the person
 
 
 def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     """Splits the photo around ``face`` into layers, at the face's working resolution."""
     face = face.working
-    camera, margins = _canvas(face, model)
-    photo = _pad(face.frame_pixels.astype(np.float32), margins, cv2.BORDER_REFLECT_101)
+    camera, margins = canvas(face, model)
+    photo = pad(face.frame_pixels.astype(np.float32), margins, cv2.BORDER_REFLECT_101)
     view = View.of(camera, model, face.parameters, photo)
-    inside = _pad(np.ones(face.matte.person.shape, np.float32), margins, cv2.BORDER_CONSTANT)
-    person, hair = (_pad(m, margins, cv2.BORDER_REPLICATE) for m in (face.matte.person, face.matte.hair))
-    person, hair = _close_top(person, hair, margins, view, model)
+    inside = pad(np.ones(face.matte.person.shape, np.float32), margins, cv2.BORDER_CONSTANT)
+    person, hair = (pad(m, margins, cv2.BORDER_REPLICATE) for m in (face.matte.person, face.matte.hair))
+    clothes = pad(face.matte.clothes, margins, cv2.BORDER_REPLICATE)
+    person, hair = close(person, hair, clothes, margins, view, model)
 
-    clothes = _pad(face.matte.clothes, margins, cv2.BORDER_REPLICATE)
     everyone, glasses, without, hidden = person, None, photo, np.zeros_like(person)
     before = _hands(face, margins)
     if before.any():
@@ -65,7 +64,9 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     wall = (cv2.dilate(everyone, np.ones((2 * reach + 1,) * 2)) < 0.02) & (inside > 0)
     plate = continue_texture(photo, wall, calmed(photo, wall, 2 * reach))
     body = _body(skin, stays, head_alpha - view.neck * surface, inside)
-    head = np.dstack([_unmix(skin, head_alpha, plate, inside), head_alpha])
+    # Hair that goes on beyond the photo's border is the photo's, reflected there.
+    known = reflected(face.matte.hair, margins, inside)
+    head = np.dstack([_unmix(skin, head_alpha, plate, known), head_alpha])
     shell = _shell(view, model, surface, head_alpha, person, hair)
     parts = Parts.of(model)
     lids = Lids.of(model, face.parameters, parts.face & ~parts.inside & ~parts.eyes)
@@ -103,24 +104,24 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     )
 
 
-def _hands(face: TrackedFace, margins: tuple[int, int, int, int]) -> Array:
+def _hands(face: TrackedFace, margins: Margins) -> Array:
     """(H, W) float32 0..1 hands before the head with what they hold, over the canvas."""
     hands = find_hands(face.frame_pixels)
     if not hands:
-        return _pad(np.zeros_like(face.matte.person), margins, cv2.BORDER_CONSTANT)
+        return pad(np.zeros_like(face.matte.person), margins, cv2.BORDER_CONSTANT)
     corner = np.array([face.frame.x, face.frame.y], np.float32)
     skin = plain_skin(face.landmarks - corner, (face.frame.width, face.frame.height))
     alpha = cut_out(np.ascontiguousarray(face.frame_pixels), hands, face.matte, skin)
-    return _pad(alpha, margins, cv2.BORDER_REPLICATE)
+    return pad(alpha, margins, cv2.BORDER_REPLICATE)
 
 
-def _glasses(face: TrackedFace, margins: tuple[int, int, int, int]) -> Glasses | None:
+def _glasses(face: TrackedFace, margins: Margins) -> Glasses | None:
     """The face's glasses in pixels of the canvas."""
     corner = np.array([face.frame.x, face.frame.y], np.float32)
     found = find_glasses(face.frame_pixels, face.landmarks - corner)
     if found is None:
         return None
-    alpha = _pad(found.alpha, margins, cv2.BORDER_CONSTANT)
+    alpha = pad(found.alpha, margins, cv2.BORDER_CONSTANT)
     return Glasses(alpha, found.rims + np.array(margins[:2], np.float32), found.width)
 
 
@@ -128,51 +129,6 @@ def _thick(mask: Array, radius: float) -> Array:
     """``mask`` without what is thinner than about a radius in pixels."""
     support = cv2.GaussianBlur(mask, (0, 0), radius)
     return (mask * smoothstep(support, 0.2, 0.4)).clip(0, 1).astype(np.float32)
-
-
-def _canvas(face: TrackedFace, model: MorphableModel) -> tuple[Camera, tuple[int, int, int, int]]:
-    """Camera of the canvas, and its margins around the frame: some where the photo cuts the head, else none."""
-    camera, person = face.frame_camera, face.matte.person - face.matte.clothes
-    with torch.no_grad():
-        points = camera.project(model.vertices(face.parameters)[0]).numpy()
-    head = points[model.head_weight.numpy() > 0.99]
-    reach = int(MARGIN * (head[:, 1].max() - head[:, 1].min()))
-    chin = int(np.clip(head[:, 1].max(), 1, camera.height))
-    borders = person[:chin, 0], person[0], person[:chin, -1], np.zeros(1)
-    margins = tuple(reach if border.max() > 0.5 else 0 for border in borders)
-    left, top, right, bottom = margins
-    frame = face.frame
-    width, height = frame.width + left + right, frame.height + top + bottom
-    return face.camera.crop(frame.x - left, frame.y - top, width, height, (width, height)), margins  # type: ignore[return-value]
-
-
-def _pad(array: Array, margins: tuple[int, int, int, int], border: int) -> Array:
-    left, top, right, bottom = margins
-    return cv2.copyMakeBorder(array, top, bottom, left, right, border)
-
-
-def _close_top(
-    person: Array, hair: Array, margins: tuple[int, ...], view: View, model: MorphableModel
-) -> tuple[Array, Array]:
-    """Where the photo cuts the head's top, an ellipse closes it."""
-    top = margins[1]
-    if not top:
-        return person, hair
-    border = np.nonzero(person[top] > 0.5)[0]
-    if not len(border):
-        return person, hair
-    # An ellipse as wide as the head is at the photo's border, as high as the skull and the hair at its sides.
-    x0, y0, x1, _ = view.head_box(model)
-    half, middle = 0.5 * (border[-1] - border[0] + 1), 0.5 * (border[0] + border[-1])
-    hair_width = max(half - 0.5 * (x1 - x0), 0.04 * (x1 - x0))
-    height = np.clip(top - y0 + hair_width, 0.1 * half, 0.9 * top)
-    y, x = np.mgrid[:top, : person.shape[1]].astype(np.float32)
-    inside = 1 - ((x - middle) / half) ** 2 - ((top - y) / height) ** 2
-    soft = smoothstep(inside, -0.03, 0.03)
-    person, hair = person.copy(), hair.copy()
-    person[:top] *= soft
-    hair[:top] = np.minimum(hair[:top], person[:top])
-    return person, hair
 
 
 BEHIND = 0.025  # of the canvas' longer side: how far what stays goes on behind the head at least
@@ -211,11 +167,11 @@ def _low_skin(view: View, model: MorphableModel, bare: Array) -> Array:
     return np.minimum(bare, cv2.GaussianBlur(opened.astype(np.float32), (0, 0), 1))
 
 
-def _unmix(photo: Array, alpha: Array, behind: Array, inside: Array) -> Array:
+def _unmix(photo: Array, alpha: Array, behind: Array, known: Array) -> Array:
     """Colour of a layer without what shines through at its soft edge: there, its colour close by goes on."""
     a = np.maximum(alpha, 0.2)[..., None]
     own = np.clip((photo - (1 - a) * behind) / a, 0, 255)
-    return push_pull(own, smoothstep(alpha * inside, 0.3, 0.95)).astype(np.float32)
+    return push_pull(own, smoothstep(alpha * known, 0.3, 0.95)).astype(np.float32)
 
 
 def _shell(view: View, model: MorphableModel, surface: Array, head_alpha: Array, person: Array, hair: Array) -> Shell:
