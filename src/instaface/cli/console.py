@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from instaface.cli import starting
 from instaface.errors import InstaFaceError
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def working(what: str) -> Iterator[None]:
 @cache
 def editor(face_model: str, model: str | None = None, personal: str | None = None) -> Editor:
     """The editor of this process; loading it takes a moment."""
-    with working("Loading the face model"):
+    with working("Loading the face model"), starting.keeping_all():
+        if model is None:  # no diffusion
+            starting.import_torch()
         from instaface.editor import Editor
 
         return Editor(face_model, model, personal)

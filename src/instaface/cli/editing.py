@@ -15,7 +15,7 @@ import typer
 from instaface.cli import console
 from instaface.edit import Edit
 from instaface.errors import InstaFaceError
-from instaface.photo import FORMATS, READABLE_SUFFIXES, atomic_write, check_folder, check_output
+from instaface.photo import FORMATS, READABLE_SUFFIXES, atomic_write, check_folder, check_output, read_photo
 
 if TYPE_CHECKING:
     from instaface.editor import Editor, EditResult
@@ -128,9 +128,9 @@ def _targets(sources: list[Path], folder: Path) -> Iterator[Path]:
 def _driver(job: Job) -> TrackedFace | None:
     if job.drive is None:
         return None
+    editor = job.editor
     from instaface.editor import choose
 
-    editor = job.editor
     with console.about(job.drive), console.working(f"Looking at {job.drive.name}"):
         return choose(editor.track(job.drive), "largest")[0]
 
@@ -157,11 +157,10 @@ def _edit_one(job: Job, source: Path, target: Path, driver: TrackedFace | None, 
 
 
 def _results(job: Job, source: Path, driver: TrackedFace | None) -> list[EditResult]:
-    from instaface.editor import choose
-    from instaface.photo import read_photo
-
     photo = read_photo(source)
     editor = job.editor
+    from instaface.editor import choose
+
     with console.working("Finding the face"):
         faces = choose(editor.track(photo), job.face)
     with console.working("Editing"):

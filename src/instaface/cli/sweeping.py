@@ -24,7 +24,6 @@ def run(
 ) -> None:
     """Edit one photo many times and write a strip, an animation, or everything into a folder."""
     from instaface.cli.pictures import find_ffmpeg
-    from instaface.editor import choose
 
     suffix = output.suffix.lower()
     if suffix and not output.is_dir() and suffix not in (*FORMATS, *ANIMATIONS):
@@ -34,6 +33,8 @@ def run(
         find_ffmpeg(output)
     photo = read_photo(path)
     editor = console.editor(face_model)
+    from instaface.editor import choose
+
     with console.about(path), console.working("Finding the face"):
         faces = choose(editor.track(photo), which)
     options: dict[str, Any] = {"renderer": renderer, "seed": seed}

@@ -129,7 +129,7 @@ def _light_prior(mean_row: Floats, level: float, n_albedo: int) -> tuple[Floats,
     """Precision (27 + A, 27 + A) of light, channel by channel, and albedo, and precision times mean."""
     size = 27 + n_albedo
     prior, target = np.zeros((size, size)), np.zeros(size)
-    usual, precision = _usual_light()
+    usual, precision = usual_light()
     for channel in range(3):
         own = slice(9 * channel, 9 * channel + 9)
         prior[own, own] = precision / level**2
@@ -151,7 +151,7 @@ def _light_prior(mean_row: Floats, level: float, n_albedo: int) -> tuple[Floats,
 
 
 @functools.cache
-def _usual_light() -> tuple[Floats, Floats]:
+def usual_light() -> tuple[Floats, Floats]:
     """Mean (9,) and precision (9, 9) of light on faces over its mean shading: one or two lamps and ambient light.
 
     Lamps stand in front of the face, rather above than below. The precision says nothing about the overall scale.
@@ -196,11 +196,11 @@ def _skin_regions(model: OpenHead) -> NDArray[np.float32]:
 
 
 @functools.cache
-def _albedo_parts(model: OpenHead) -> NDArray[np.float32]:
-    """(TEXTURE, TEXTURE, 1 + A, 3) mean albedo and its change by each coefficient, row 0 at v = 1."""
-    parts = torch.cat([model.albedo_mean[None], model.albedo_basis])
-    small = torch.nn.functional.interpolate(parts, (TEXTURE, TEXTURE), mode="area")
-    return small.permute(2, 3, 0, 1).contiguous().numpy()
+def albedo_parts(model: OpenHead) -> NDArray[np.float32]:
+    """(S, S, 1 + A, 3) mean albedo and its change by each coefficient, S about TEXTURE, row 0 at v = 1."""
+    texels = max(1, model.albedo_mean.shape[-1] // TEXTURE)
+    small = [torch.nn.functional.avg_pool2d(part, texels) for part in (model.albedo_mean[None], model.albedo_basis)]
+    return torch.cat(small).permute(2, 3, 0, 1).contiguous().numpy()
 
 
 def _skin(
@@ -239,8 +239,9 @@ def _skin(
     if not use.any():
         return None
     # 3. Albedo there.
-    column, row = ((uv[use] * [1, -1] + [0, 1]) * TEXTURE).astype(int).clip(0, TEXTURE - 1).T
-    albedo = _albedo_parts(model)[row, column].astype(np.float64)  # (N, 1 + A, 3)
+    texture = albedo_parts(model)
+    column, row = ((uv[use] * [1, -1] + [0, 1]) * len(texture)).astype(int).clip(0, len(texture) - 1).T
+    albedo = texture[row, column].astype(np.float64)  # (N, 1 + A, 3)
     return _Skin(
         normals=(normals[use] / np.linalg.norm(normals[use], axis=-1, keepdims=True).clip(1e-6)).astype(np.float64),
         colours=part[use].astype(np.float64),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from instaface.face import Camera, FaceParameters, rotation_from_angles
 from instaface.photo import Photo, read_photo
+from instaface.track import warmup
 from instaface.track.detect import Detection, detect, overlap
 from instaface.track.fit import Fit, fit, landmark_basis
 from instaface.track.landmarks import Landmarks, find_landmarks
@@ -53,6 +54,7 @@ def track(
     from instaface.face import OpenHead
 
     photo, model = read_photo(photo), model or OpenHead.load()
+    warmup.begin(model)
     clock = _Clock()
     with clock("detect"):
         detections = detect(photo.pixels)
