@@ -15,10 +15,9 @@ from instaface.draft.scene import Scene
 from instaface.render.rasterise import in_bands
 
 Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 AROUND = 0.1  # of the canvas' longer side: what lies as close to a hole counts when it is filled
-HAIRY = 0.15, 0.45  # share of hair along an outline, from skin's to hair's
-FRINGE = 0.03, 0.08  # of the canvas' longer side: how far inside and outside of the outline hair is loose
 
 
 @dataclass(frozen=True)
@@ -58,20 +57,19 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array, skin: l
     # 2. Loose hair and the softness of the outline go along with the outline.
     holes = _holes(scene, opacity < 0.5)
     shift, near = follow_outline(scene, (opacity >= 0.5) | holes, source)
-    near = near * _shifted(scene, scene.loose, shift)  # skin has no loose hair
-    fringe = _shifted(scene, scene.head, shift)
     opacity[holes] = 1
     firm = scene.stays.copy()
     for layer in skin:
         np.maximum(firm[layer.window], layer.alpha, out=firm[layer.window])
-    alpha, height = np.empty_like(opacity), len(opacity)
-    in_bands(kernels.soften_rows, height, None, opacity, near, fringe, firm, gone, shift, alpha, moved)
+    alpha, colour, height = np.empty_like(opacity), np.empty_like(scene.photo), len(opacity)
+    loose = scene.head, scene.loose[..., None], firm
+    in_bands(kernels.soften_rows, height, None, opacity, near, shift, *loose, gone, alpha, moved, colour)
     if worn.source is not None:
         source[worn.window][worn.alpha > 0.5] = worn.source[worn.alpha > 0.5]
     moved[worn.window] = np.maximum(moved[worn.window], _shows(worn.alpha) * (1 - worn.still))
     # 3. Colours and their new light.
-    colour, ratio, seen, known = _painted(layers, fringe[..., :3], opacity, holes)
-    ratio = _loose_light(ratio, opacity)
+    ratio, seen, known = _painted(layers, colour, opacity, holes)
+    _light_loose(ratio, opacity)
     _put_on(worn, alpha, colour, seen, known)
     ratio[worn.window] += worn.alpha[..., None] * (worn.ratio - ratio[worn.window])
     # 4. Over the background; whatever has not moved is the photo itself.
@@ -83,13 +81,10 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array, skin: l
     return Draft(pixels[w], appearance[w], coverage[w], mask[w], source[w] - corner, alpha[w])
 
 
-def _painted(
-    layers: list[Layer], under: Array, opacity: Array, holes: NDArray[np.bool_]
-) -> tuple[Array, Array, Array, Array]:
-    """(H, W, 3) colour of the layers over the colour of loose hair, and ratio of their new to old light; (H, W) their
-    coverage, and 1 where it is known."""
-    colour, ratio = under.copy(), np.ones_like(under)
-    seen, known = np.ones_like(opacity), np.ones_like(opacity)
+def _painted(layers: list[Layer], colour: Array, opacity: Array, holes: Mask) -> tuple[Array, Array, Array]:
+    """Lays the layers over the (H, W, 3) ``colour`` of loose hair, in place. (H, W, 3) ratio of their new to old light;
+    (H, W) their coverage, and 1 where it is known."""
+    ratio, seen, known = np.ones_like(colour), np.ones_like(opacity), np.ones_like(opacity)
     for layer in layers:
         corner = layer.window[0].start, layer.window[1].start
         own = layer.colour, layer.alpha, layer.coverage, layer.ratio
@@ -99,7 +94,7 @@ def _painted(
         weight = smoothstep(opacity[around], 0.5, 1) * ~holes[around]
         colour[around] = push_pull(colour[around], weight.astype(np.float32))
         seen[holes], known[holes] = 0, 0
-    return colour, ratio, seen, known
+    return ratio, seen, known
 
 
 def _put_on(worn: Layer, alpha: Array, colour: Array, seen: Array, known: Array) -> None:
@@ -129,16 +124,18 @@ def _overlaid(scene: Scene, layers: list[Layer]) -> tuple[Array, Array, Array]:
     return 1 - through, source, moved
 
 
-def _holes(scene: Scene, empty: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _holes(scene: Scene, empty: Mask) -> Mask:
     """(H, W) gaps in what is drawn: empty, enclosed, and not a view of the background in the photo either."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(empty.astype(np.uint8), connectivity=4)
-    person = np.bincount(labels.ravel(), (scene.person > 0.5).ravel()) > 0.5 * stats[:, cv2.CC_STAT_AREA]
-    x, y, w, h = stats[:, :4].T
+    x, y, w, h, area = stats.T
     enclosed = (x > 0) & (y > 0) & (x + w < empty.shape[1]) & (y + h < empty.shape[0])
-    return (person & enclosed)[labels] & empty
+    gaps = enclosed[labels] & empty
+    person = np.bincount(labels[gaps], scene.person[gaps] > 0.5, len(stats)) > 0.5 * area
+    gaps[gaps] = person[labels[gaps]]
+    return gaps
 
 
-def follow_outline(scene: Scene, solid: NDArray[np.bool_], source: Array) -> tuple[Array, Array]:
+def follow_outline(scene: Scene, solid: Mask, source: Array) -> tuple[Array, Array]:
     """Where around an edited outline the photo's outline is to be looked up.
 
     A point of the edited outline belongs to the nearest point of the photo's outline, unless it is (nearly) one
@@ -153,10 +150,10 @@ def follow_outline(scene: Scene, solid: NDArray[np.bool_], source: Array) -> tup
         (H, W, 2) float32 pixels from each point to that of the photo, and (H, W) float32, 1 close to where hair is
         the edited outline, 0 far from it, and where the outline is skin: what hair the photo has there hangs behind.
     """
-    size = max(solid.shape)
+    size, near = max(solid.shape), np.zeros(solid.shape, np.float32)
     contour = solid & (cv2.erode(solid.astype(np.uint8), np.ones((3, 3)), borderValue=1) == 0)
     if not contour.any() or not np.isfinite(scene.outline[1]).all():
-        return np.zeros_like(source), np.zeros(solid.shape, np.float32)
+        return np.zeros_like(source), near
     nearest, distance = scene.outline
     at = source[contour]
     column, row = at.astype(int).T.clip(0, [[solid.shape[1] - 1], [solid.shape[0] - 1]])
@@ -169,10 +166,11 @@ def follow_outline(scene: Scene, solid: NDArray[np.bool_], source: Array) -> tup
     way = moved + snaps[:, None] * (nearest[row, column] - at)
     hair, skin = scene.hair[row, column], scene.bare[row, column]
     way = np.column_stack([way, (hair + 0.01) / (hair + skin + 0.01)]).astype(np.float32)
-    way, share = np.split(_spread_out(places, way, solid.shape, 0.02 * size), [2], -1)
+    way = _spread_out(places, way, solid.shape, 0.02 * size)
+    shift, share = (_enlarged(part, solid.shape) for part in (way[..., :2], way[..., 2]))
     away = cv2.distanceTransform((~contour).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    reach = size * np.where(solid, *FRINGE).astype(np.float32)
-    return np.ascontiguousarray(way), (1 - smoothstep(away / reach, 0.5, 1)) * smoothstep(share[..., 0], *HAIRY)
+    in_bands(kernels.near_rows, len(near), None, size, away, solid, share, near)
+    return shift, near
 
 
 COARSE = 1.5  # standard deviations of a smoothed picture, in steps of the grid that it is found on
@@ -185,38 +183,35 @@ def _grid(shape: tuple[int, ...], sigma: float) -> tuple[int, int]:
 
 
 def _spread_out(places: NDArray[np.int64], values: Array, shape: tuple[int, ...], sigma: float) -> Array:
-    """(H, W, C) the (n, C) ``values`` at (n, 2) rows and columns, averaged over ``sigma`` pixels and continued."""
+    """(h, w, C) the (n, C) ``values`` at (n, 2) rows and columns, averaged over ``sigma`` pixels and continued."""
     columns, rows = _grid(shape, sigma)
     cell = (places * (rows, columns) // shape).astype(np.int64) @ (columns, 1)
-    stacked = np.concatenate([values, np.ones((len(values), 1), np.float32)], 1) * (rows * columns / np.prod(shape))
+    stacked = np.concatenate([values, np.ones((len(values), 1), np.float32)], 1)
     total = np.stack([np.bincount(cell, part, rows * columns) for part in stacked.T], -1)
     return _smooth(total.reshape(rows, columns, -1).astype(np.float32), shape, sigma)
 
 
-def _smoothed(values: Array, weights: Array, sigma: float) -> Array:
-    """``values`` (H, W, C) where there is weight, averaged over ``sigma`` pixels and continued smoothly."""
-    size = _grid(weights.shape, sigma)
-    parts = (cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (values * weights[..., None], weights))
-    return _smooth(np.dstack(list(parts)), weights.shape, sigma)
-
-
 def _smooth(total: Array, shape: tuple[int, ...], sigma: float) -> Array:
-    """(H, W, C) from (h, w, C + 1) sums of weighted values and of weights on a coarse grid."""
-    total = cv2.GaussianBlur(total, (0, 0), sigma * total.shape[1] / shape[1])
+    """(h, w, C) from (h, w, C + 1) sums of weighted values and of weights over the cells of a coarse grid."""
+    step = shape[1] / total.shape[1]
+    total = cv2.GaussianBlur(total, (0, 0), sigma / step)
     mean = total[..., :-1] / np.maximum(total[..., -1:], 1e-6)
-    known = (total[..., -1] * 4 * sigma).clip(0, 1)
-    return cv2.resize(push_pull(mean, known), shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return push_pull(mean, (total[..., -1] * 4 * sigma / step**2).clip(0, 1))
 
 
-def _shifted(scene: Scene, picture: Array, shift: Array) -> Array:
-    """(H, W, C) ``picture`` looked up at each pixel's place plus ``shift``."""
-    return cv2.remap(picture, scene.positions - 0.5 + shift, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def _enlarged(coarse: Array, shape: tuple[int, ...]) -> Array:
+    """(H, W, C) from a coarse grid."""
+    return cv2.resize(coarse, shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _loose_light(ratio: Array, opacity: Array) -> Array:
-    """(H, W, 3) ratio of new to old light of what is drawn, continued over the loose hair around it."""
-    solid, (height, width) = smoothstep(opacity, 0.9, 1), opacity.shape
-    out = np.empty_like(ratio)
-    around = _smoothed(ratio, solid, 0.005 * max(height, width))
-    in_bands(kernels.mix_rows, height, None, around, ratio, solid, out)
-    return out
+LOOSE_LIGHT = 0.01  # of the canvas' longer side: how far around it what is solid lends its light
+
+
+def _light_loose(ratio: Array, opacity: Array) -> None:
+    """Continues the (H, W, 3) ratio of new to old light of what is solid over the loose hair around it, in place."""
+    sigma = LOOSE_LIGHT * max(opacity.shape)
+    columns, rows = _grid(opacity.shape, sigma)
+    total = np.empty((rows, columns, 4), np.float32)
+    in_bands(kernels.sum_rows, rows, None, ratio, (opacity >= 1).astype(np.float32), total)
+    around = _enlarged(_smooth(total, opacity.shape, sigma), opacity.shape)
+    in_bands(kernels.mix_rows, len(opacity), None, around, opacity, ratio)

@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instaface.draft.apart import take_apart
-from instaface.draft.carry import Layer, Surfaces, carry, carry_glasses
+from instaface.draft.carry import Layer, carry, carry_glasses
 from instaface.draft.compose import Draft, compose
 from instaface.draft.enlarge import enlarge
 from instaface.draft.fill import box, push_pull, smoothstep
-from instaface.draft.kernels import STILL
+from instaface.draft.kernels import MOVED, STILL
 from instaface.draft.occluder import put_before
 from instaface.draft.openings import carry_face
 from instaface.draft.relight import continued
 from instaface.draft.scene import Scene
-from instaface.draft.view import Parts
+from instaface.draft.surfaces import Surfaces
 from instaface.face import FaceParameters, MorphableModel
 from instaface.track import TrackedFace
 
@@ -39,14 +39,12 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     scene = scene or take_apart(face, model)
     surfaces = Surfaces.pose(scene, edited, model)
     # 2. Carry each layer into the edited view.
-    parts, n = Parts.of(model), len(model.faces)
-    mesh, shell = np.arange(n), n + np.arange(len(scene.shell.faces))
-    front, back = np.split(shell, 2)
-    scalp = carry(scene, surfaces, mesh[parts.scalp])
-    behind = carry(scene, surfaces, back)
-    neck = carry(scene, surfaces, mesh[parts.neck])
-    head = _without_holes(carry_face(scene, surfaces, parts))
-    hair = carry(scene, surfaces, front, before=_spread([neck, head], scene.depth.shape))
+    patches = scene.start.patches
+    scalp = carry(scene, surfaces, patches["scalp"])
+    behind = carry(scene, surfaces, patches["back"])
+    neck = carry(scene, surfaces, patches["neck"])
+    head = _without_holes(carry_face(scene, surfaces))
+    hair = carry(scene, surfaces, patches["front"], before=_spread([neck, head], scene.depth.shape))
     glasses = carry_glasses(scene, edited, before=_spread([head], scene.depth.shape))
     relit = None if edited.light.equal(scene.parameters.light) else _continued_light([neck, head], scene.depth.shape)
     gone = _gone(scene, surfaces)
@@ -101,7 +99,7 @@ def _gone(scene: Scene, surfaces: Surfaces) -> Array:
     """
     h, w = scene.shell.shape
     first = len(scene.vertices)
-    way = surfaces.moved[first : first + h * w].reshape(h, w)
+    way = surfaces.values[first : first + h * w, MOVED].reshape(h, w)
     grid = np.array([[1, 0, 0.5], [0, 1, 0.5]], np.float32) / scene.shell.step
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(way, grid, scene.depth.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)

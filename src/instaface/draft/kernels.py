@@ -21,6 +21,7 @@ GREY = 127.5  # what was never seen, in the appearance map
 VISIBLE = 0.02  # opacity from which a layer counts
 STILL = 0.25, 0.75  # pixels of movement, from none to all of it
 OWN = 0.03  # pixels by which a place may be off the pixel's own and is taken for it
+SAME_LIGHT = 1e-3  # difference of a ratio of light to 1 that is none
 SHOULDER = 0.75  # linear brightness from which on relit pixels approach white without reaching it
 SHOULDERED = 0.15, 0.45  # share of the head's turn below which the neck widens to the shoulders
 TURN_STRETCH = 2.0, 3.5  # growth of a surface across its slope, from well borne to not at all
@@ -56,7 +57,7 @@ def _look_up(table, x):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _lit(r, g, b, kr, kg, kb):  # type: ignore[no-untyped-def]
     """An sRGB pixel 0..255 times a ratio in linear RGB; what gets bright approaches white, as on film."""
-    if max(abs(kr - 1), abs(kg - 1), abs(kb - 1)) < 1e-3:
+    if max(abs(kr - 1), abs(kg - 1), abs(kb - 1)) < SAME_LIGHT:
         return r, g, b
     r, g, b = _look_up(TO_LINEAR, r / 255), _look_up(TO_LINEAR, g / 255), _look_up(TO_LINEAR, b / 255)
     knee = max(r, g, b, np.float32(SHOULDER))
@@ -224,12 +225,38 @@ def shell_rows(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def mix_rows(first, last, one, other, share, out):  # type: ignore[no-untyped-def]
-    """(H, W, 3) of two, the ``share`` (H, W) of the other."""
+def mix_rows(first, last, one, share, out):  # type: ignore[no-untyped-def]
+    """Mixes (H, W, 3) ``one`` into ``out`` but for the ``share`` (H, W) that this keeps, from 0.9 none to 1 all of it."""
     for j in range(first, last):
         for i in range(share.shape[1]):
+            if share[j, i] >= 1:
+                continue
+            keep = np.float32(smooth(share[j, i], 0.9, 1.0))
             for c in range(3):
-                out[j, i, c] = one[j, i, c] + share[j, i] * (other[j, i, c] - one[j, i, c])
+                out[j, i, c] = one[j, i, c] + keep * (out[j, i, c] - one[j, i, c])
+
+
+@njit(cache=True, nogil=True)
+def sum_rows(first, last, values, weights, total):  # type: ignore[no-untyped-def]
+    """Sums over the cells of a coarse grid, of which the rows are counted here.
+
+    Args:
+        values: (H, W, 3).
+        weights: (H, W).
+        total: (h, w, 4) results: sums of the weighted values, and of the weights.
+    """
+    height, width = weights.shape
+    rows, columns = total.shape[:2]
+    total[first:last] = 0
+    for row in range(first, last):
+        for j in range(-(-row * height // rows), -(-(row + 1) * height // rows)):
+            for i in range(width):
+                weight = weights[j, i]
+                if weight > 0:
+                    cell = total[row, i * columns // width]
+                    for c in range(3):
+                        cell[c] += weight * values[j, i, c]
+                    cell[3] += weight
 
 
 @njit(cache=True, nogil=True)
@@ -260,28 +287,75 @@ def overlaid_rows(first, last, top, left, alpha, layer_still, layer_source, thro
 
 
 @njit(cache=True, nogil=True)
-def soften_rows(first, last, opacity, near, fringe, static, gone, shift, alpha, moved):  # type: ignore[no-untyped-def]
-    """The outline's softness, and what it moves.
+def look_up(picture, x, y, out):  # type: ignore[no-untyped-def]
+    """(C,) values of a picture (H, W, C) at a place in pixels, linearly between their centres."""
+    height, width, channels = picture.shape
+    u, v = min(max(x - 0.5, 0.0), width - 1.0), min(max(y - 0.5, 0.0), height - 1.0)
+    i, j = int(u), int(v)
+    right, below = min(i + 1, width - 1), min(j + 1, height - 1)
+    a, b = np.float32(u - i), np.float32(v - j)
+    for c in range(channels):
+        top = picture[j, i, c] + a * (picture[j, right, c] - picture[j, i, c])
+        bottom = picture[below, i, c] + a * (picture[below, right, c] - picture[below, i, c])
+        out[c] = top + b * (bottom - top)
+
+
+FRINGE = 0.03, 0.08  # of the canvas' longer side: how far inside and outside of the outline hair is loose
+HAIRY = 0.15, 0.45  # share of hair along an outline, from skin's to hair's
+
+
+@njit(cache=True, nogil=True)
+def near_rows(first, last, size, away, solid, share, near):  # type: ignore[no-untyped-def]
+    """(H, W) 1 close to where hair is the edited outline, 0 far from it, and where the outline is skin.
+
+    Args:
+        size: the canvas' longer side.
+        away: (H, W) pixels from the outline.
+        solid: (H, W) bool, what is drawn.
+        share: (H, W) of hair along the outline.
+        near: (H, W) result.
+    """
+    for j in range(first, last):
+        for i in range(away.shape[1]):
+            reach = size * (FRINGE[0] if solid[j, i] else FRINGE[1])
+            near[j, i] = 0.0
+            if away[j, i] < reach:
+                near[j, i] = (1 - smooth(away[j, i] / reach, 0.5, 1.0)) * smooth(share[j, i], *HAIRY)
+
+
+@njit(cache=True, nogil=True)
+def soften_rows(first, last, opacity, near, shift, head, loose, static, gone, alpha, moved, colour):  # type: ignore[no-untyped-def]
+    """The outline's softness, the colour of loose hair there, and what of it moves.
 
     Args:
         opacity: (H, W) of all layers.
-        near: (H, W) 0..1, how much of the outline's softness a pixel takes from the photo's.
-        fringe: (H, W, 4) the head at the places of the photo's outline that belong to the pixels.
+        near: (H, W) 0..1, how close a pixel is to an outline of hair.
+        shift: (H, W, 2) pixels from each pixel to its place of the photo's outline.
+        head: (H, W, 4) of the photo: colour and opacity of the head.
+        loose: (H, W, 1) of the photo, 0..1: how loose hair may be; skin has none.
         static: (H, W) opacity of what stays.
         gone: (H, W) 0..1, where the photo shows something that is not there any more.
-        shift: (H, W, 2) pixels from each pixel to its place of the photo's outline.
         alpha: (H, W) result.
         moved: (H, W) 0..1; changed.
+        colour: (H, W, 3) result: of the hair at the places of the photo's outline; 0 where the layers hide it.
     """
+    found, share = np.empty(4, np.float32), np.empty(1, np.float32)
     for j in range(first, last):
         for i in range(opacity.shape[1]):
             a = opacity[j, i]
-            if near[j, i] > 0:
-                a += near[j, i] * (max(fringe[j, i, 3], static[j, i]) - a)
-            alpha[j, i] = a
-            open_ = 1 - smooth(opacity[j, i], 0.9, 1.0)
-            if open_ > 0:
-                away = smooth(max(abs(shift[j, i, 0]), abs(shift[j, i, 1])), *STILL) * shows(a)
+            alpha[j, i], colour[j, i] = a, 0.0
+            close = near[j, i]
+            if close > 0 or 0 < a < 1:
+                x, y = i + 0.5 + shift[j, i, 0], j + 0.5 + shift[j, i, 1]
+                look_up(head, x, y, found)
+                for c in range(3):
+                    colour[j, i, c] = found[c]
+                if close > 0:
+                    look_up(loose, x, y, share)
+                    alpha[j, i] = a + close * share[0] * (max(found[3], static[j, i]) - a)
+            if a < 1:
+                open_ = 1 - smooth(a, 0.9, 1.0)
+                away = smooth(max(abs(shift[j, i, 0]), abs(shift[j, i, 1])), *STILL) * shows(alpha[j, i])
                 moved[j, i] = max(moved[j, i], open_ * max(gone[j, i], away))
 
 
@@ -343,22 +417,26 @@ def finish_rows(  # type: ignore[no-untyped-def]
     for j in range(first, last):
         for i in range(alpha.shape[1]):
             a, still = alpha[j, i], 1 - moved[j, i]
-            for c in range(3):
-                # Where the layer has not moved it has the photo's own colour.
-                here = plate[j, i, c] + a * (colour[j, i, c] - plate[j, i, c])
-                own = colour[j, i, c] + a * still * (photo[j, i, c] - here)
-                colours[c] = min(max(own, 0.0), 255.0)
             kr, kg, kb = ratio[j, i]
-            lit[0], lit[1], lit[2] = _lit(colours[0], colours[1], colours[2], kr, kg, kb)
+            touched = still < 1 or (a > 0 and max(abs(kr - 1), abs(kg - 1), abs(kb - 1)) >= SAME_LIGHT)
+            if touched:
+                for c in range(3):
+                    # Where the layer has not moved it has the photo's own colour.
+                    here = plate[j, i, c] + a * (colour[j, i, c] - plate[j, i, c])
+                    own = colour[j, i, c] + a * still * (photo[j, i, c] - here)
+                    colours[c] = min(max(own, 0.0), 255.0)
+                lit[0], lit[1], lit[2] = _lit(colours[0], colours[1], colours[2], kr, kg, kb)
             background = inside[j, i] if person[j, i] < VISIBLE else 0.0
             unmoved = still * inside[j, i]
             coverage[j, i] = min(max(background + a * (seen[j, i] - background), unmoved, 0.0), 1.0)
             told = max(background + a * (known[j, i] - background), unmoved)
             changed = 0.0
             for c in range(3):
-                here = plate[j, i, c] + a * (colours[c] - plate[j, i, c])
-                value = here + a * (lit[c] - colours[c]) + still * (photo[j, i, c] - here)
-                changed = max(changed, abs(value - photo[j, i, c]))
+                value = photo[j, i, c]
+                if touched:
+                    here = plate[j, i, c] + a * (colours[c] - plate[j, i, c])
+                    value = here + a * (lit[c] - colours[c]) + still * (photo[j, i, c] - here)
+                    changed = max(changed, abs(value - photo[j, i, c]))
                 final[j, i, c] = np.uint8(min(max(np.rint(value), 0.0), 255.0))
                 appearance[j, i, c] = np.uint8(min(max(np.rint(GREY + told * (value - GREY)), 0.0), 255.0))
             mask[j, i] = 1 if moved[j, i] > 0 or changed > 0.5 else 0

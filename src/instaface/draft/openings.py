@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft.carry import Layer, Surfaces, carry
+from instaface.draft.carry import Layer, carry
 from instaface.draft.fill import smoothstep
 from instaface.draft.kernels import STILL
 from instaface.draft.relight import relight
 from instaface.draft.scene import Scene
-from instaface.draft.view import Parts
+from instaface.draft.surfaces import Surfaces
 
 Array = NDArray[np.float32]
 Window = tuple[slice, slice]
@@ -27,22 +27,21 @@ DARKEST = 0.03  # share of the light that reaches every point
 REDDENING = np.array([0.9, 1.1, 1.1], np.float32)  # powers of the light in red, green, blue: it comes off red walls
 
 
-def carry_face(scene: Scene, surfaces: Surfaces, parts: Parts) -> Layer:
+def carry_face(scene: Scene, surfaces: Surfaces) -> Layer:
     """The face's skin, with eyes and mouth under it.
 
     Args:
         scene: the photo taken apart.
         surfaces: all surfaces.
-        parts: of the face model.
     """
-    skin = carry(scene, surfaces, np.flatnonzero(parts.face & ~parts.inside & ~parts.eyes))
-    eyes = carry(scene, surfaces, np.flatnonzero(parts.eyes), trusted=scene.open)
+    patches, lips = scene.start.patches, scene.model.regions.get("lips", ())
+    skin = carry(scene, surfaces, patches["skin"])
+    eyes = carry(scene, surfaces, patches["eyes"], trusted=scene.open)
     face = over(skin, between_the_lids(eyes, skin, scene.camera.focal))
-    if not (parts.inside.any() and parts.lips.any()):
+    if not (len(patches["mouth"].faces) and len(lips)):
         return face
-    lips = surfaces.after[np.unique(surfaces.faces[np.flatnonzero(parts.lips)])]
-    mouth = carry(scene, surfaces, np.flatnonzero(parts.inside), trusted=scene.open)
-    return over(face, in_the_dark(mouth, skin, lips, scene.camera.focal))
+    mouth = carry(scene, surfaces, patches["mouth"], trusted=scene.open)
+    return over(face, in_the_dark(mouth, skin, surfaces.after[lips], scene.camera.focal))
 
 
 def over(front: Layer, back: Layer) -> Layer:

@@ -13,14 +13,15 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 
 from instaface.draft.fill import push_pull, smoothstep
 from instaface.draft.kernels import relight_rows
+from instaface.draft.points import bound_points, shade_points
 from instaface.draft.texture import unwrap
 from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.face.colour import linear_from_srgb
-from instaface.face.light import shade
 from instaface.render.maps import sample_texture
 from instaface.render.occlusion import unshadowed
 from instaface.render.rasterise import in_bands, interpolate, rasterise
@@ -28,28 +29,18 @@ from instaface.track import TrackedFace
 
 Array = NDArray[np.float32]
 
-MOST = 1 / 16, 3.5  # times a pixel's light at most; dark pixels are noise where they are made bright
-KNEE = (
-    0.6  # share of the way (of the logarithm) there from which on changes are held back, so as to end without a border
-)
-DIMMEST = 0.08  # of the mean shading: where less light falls there is nothing to scale
-TINT = 0.3  # share of the old light's changes of colour over the face that is believed
-
-
-def shading(normals: Array, light: Tensor, shadow: Array | float = 1.0) -> Array:
+def shading(normals: Array, light: Tensor, shadow: Array | None = None) -> Array:
     """(N, 3) light on surfaces, with an even colour and never close to nothing.
 
     Args:
         normals: (N, 3) unit, camera space.
         light: (1, 9, 3) coefficients.
-        shadow: (N, 1) share of the light that is left where the head shades itself.
+        shadow: (N,) share of the light that is left where the head shades itself.
     """
-    lit = shade(torch.from_numpy(normals)[None].float(), light)[0].numpy() * shadow
-    mean = facing_colour(light)
-    grey = (lit / mean).mean(-1, keepdims=True)
-    lit = mean * (grey + TINT * (lit / mean - grey))
-    floor = DIMMEST * mean
-    return floor + _softplus(lit - floor, 0.5 * floor)
+    shadow = np.ones(len(normals), np.float32) if shadow is None else shadow
+    normals, lit = np.ascontiguousarray(normals, np.float32), np.empty((len(normals), 3), np.float32)
+    in_bands(shade_points, len(lit), None, normals, light[0].numpy(), facing_colour(light), shadow, lit)
+    return lit
 
 
 def facing_colour(light: Tensor) -> Array:
@@ -62,24 +53,17 @@ def facing_colour(light: Tensor) -> Array:
     return torch.maximum(facing, 0.3 * light[0, 0]).clamp(min=1e-3).numpy()
 
 
-def _softplus(x: Array, width: Array) -> Array:
-    """``max(x, 0)`` without a kink, which shows as a line across a face."""
-    return width * np.logaddexp(0, x / width)
-
-
-def bounded(ratio: Array) -> Array:
-    """Ratios held within ``MOST``, smoothly; untouched up to ``KNEE`` of the way there."""
-    log = np.log(np.maximum(ratio, 1e-6))
-    end = np.log(np.where(log < 0, *MOST))
-    way, rest = log / end, 1 - KNEE
-    over = np.maximum(way - KNEE, 0)
-    return np.exp(end * (np.minimum(way, KNEE) + rest * np.tanh(over / rest))).astype(np.float32)
+def bounded(log: Array) -> Array:
+    """Natural logarithms of ratios to ratios within ``MOST``; untouched up to ``KNEE`` of the way there."""
+    ratio = np.empty_like(log, order="C")
+    in_bands(bound_points, log.size, None, np.ascontiguousarray(log).reshape(-1), ratio.reshape(-1))
+    return ratio
 
 
 def head_shadow(model: MorphableModel, parameters: FaceParameters) -> Array:
-    """(V, 1) share of the light that the head itself lets through to each vertex."""
+    """(V,) share of the light that the head itself lets through to each vertex."""
     with torch.no_grad():
-        return unshadowed(model, parameters, parameters.light[0]).numpy()[:, None]
+        return unshadowed(model, parameters, parameters.light[0]).numpy()
 
 
 DIFFERENT = 0.3  # change of a light's direction, over its mean, from which on it is another light
@@ -99,12 +83,11 @@ def relight(colour: Array, ratio: Array) -> Array:
     return out
 
 
-def surface_ratio(mesh: Array, shell: Array, anchor: NDArray[np.int64], follow: Array, shape: tuple[int, int]) -> Array:
+def surface_ratio(log: Array, anchor: NDArray[np.int64], follow: Array, shape: tuple[int, int]) -> Array:
     """Ratios of all surfaces: those of the shell go over into those of the face model where it borders on that.
 
     Args:
-        mesh: (V, 3) new over old shading of the face model.
-        shell: (2 N, 3) the same of the shell, front and back.
+        log: (V + 2 N, 3) natural logarithm of new over old shading: of the face model, the shell's front and back.
         anchor: (N,) vertex of the face model next to a point of the shell.
         follow: (N,) share 0..1 of the anchor in it.
         shape: (h, w) of the shell's grid, N = h w.
@@ -112,35 +95,39 @@ def surface_ratio(mesh: Array, shell: Array, anchor: NDArray[np.int64], follow: 
     Returns:
         (V + 2 N, 3) float32, within ``MOST``.
     """
-    log, near = np.log(shell), np.log(mesh)[anchor]
-    log = log + np.tile(follow, 2)[:, None] * (np.tile(near, (2, 1)) - log)
-    front, back = (cv2.GaussianBlur(half.reshape(*shape, 3), (0, 0), 2.0).reshape(-1, 3) for half in np.split(log, 2))
-    return bounded(np.concatenate([mesh, np.exp(front), np.exp(back)]))
+    log, near = log.copy(), log[anchor]
+    for half in np.split(log[-2 * len(anchor) :], 2):
+        mixed = half + follow[:, None] * (near - half)
+        half[:] = cv2.GaussianBlur(mixed.reshape(*shape, 3), (0, 0), 2.0).reshape(-1, 3)
+    return bounded(log)
 
 
 FRAMED = {"teeth": "lips", "gums": "lips", "tongue": "lips", "mouth": "lips", "eyes": "eyelids"}  # and by what
 AROUND = 40  # vertices of what is around that a framed part takes its light from
 
 
-def framed(model: MorphableModel, ratio: Array) -> Array:
-    """(V, 3) ratios in which teeth and eyes take the light of lips and lids around them.
+def framed(model: MorphableModel, log: Array) -> Array:
+    """(V, 3) logarithms of ratios, in which teeth and eyes take the light of lips and lids around them.
 
     By their own normals each tooth would be lit for itself, though the model's teeth are not the person's.
     """
-    out = ratio.copy()
-    for inner, outer in _frames(model):
-        out[inner] = np.exp(np.log(ratio[outer]).mean(1))
-    return out
+    return _frames(model) @ log
 
 
 @functools.lru_cache(maxsize=2)
-def _frames(model: MorphableModel) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """(n,) vertices of each framed part, and (n, AROUND) the nearest ones of what is around it."""
+def _frames(model: MorphableModel) -> sparse.csr_matrix:
+    """(V, V) float32 means over the ``AROUND`` nearest vertices of what frames a vertex; 1 at those that are free."""
     from scipy.spatial import cKDTree
 
     points, regions = model.vertices(model.neutral())[0].numpy(), model.regions
-    pairs = [(regions[a].numpy(), regions[b].numpy()) for a, b in FRAMED.items() if a in regions and b in regions]
-    return [(a, b[cKDTree(points[b]).query(points[a], AROUND)[1]]) for a, b in pairs if len(b) >= AROUND]
+    sources = np.repeat(np.arange(len(points))[:, None], AROUND, 1)
+    for inner, outer in FRAMED.items():
+        if inner in regions and len(regions.get(outer, ())) >= AROUND:
+            inside, around = regions[inner].numpy(), regions[outer].numpy()
+            sources[inside] = around[cKDTree(points[around]).query(points[inside], AROUND)[1]]
+    rows = np.repeat(np.arange(len(points)), AROUND)
+    weights = np.full(sources.size, 1 / AROUND, np.float32)
+    return sparse.csr_matrix((weights, (rows, sources.ravel())), shape=(len(points),) * 2)
 
 
 def continued(ratio: Array, known: Array) -> Array:

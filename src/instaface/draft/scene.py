@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from instaface.draft.glasses import Sheet
 from instaface.draft.lids import Lids
 from instaface.draft.relief import Shell
-from instaface.draft.relight import find_marks, head_shadow, shading
+from instaface.draft.relight import find_marks
 from instaface.draft.texture import Texture, greyish
 from instaface.draft.view import odd
 from instaface.face import Camera, FaceParameters, MorphableModel
 
 if TYPE_CHECKING:
-    from instaface.draft.carry import Start
+    from instaface.draft.surfaces import Start
 
 Array = NDArray[np.float32]
 
@@ -101,14 +101,9 @@ class Scene:
     @cached_property
     def start(self) -> Start:
         """The surfaces as the photo shows them."""
-        from instaface.draft.carry import Start
+        from instaface.draft.surfaces import Start
 
         return Start.of(self)
-
-    @cached_property
-    def shadowed(self) -> Array:
-        """(V, 3) float32 shading of the face model in the photo, with the shadow that the head casts on itself."""
-        return shading(self.normals, self.parameters.light, head_shadow(self.model, self.parameters))
 
     @cached_property
     def masks(self) -> Array:

@@ -27,8 +27,9 @@ class Mesh:
     def normals(self) -> Tensor:
         """(B, V, 3) unit vertex normals, weighted by triangle area."""
         a, b, c = (self.vertices[:, self.faces[:, k]] for k in range(3))
-        face_normals = torch.linalg.cross(b - a, c - a)
-        out = torch.zeros_like(self.vertices)
-        for k in range(3):
-            out = out.index_add(1, self.faces[:, k], face_normals)
-        return torch.nn.functional.normalize(out, dim=-1)
+        face_normals = torch.linalg.cross(b - a, c - a).transpose(0, 1)
+        # Summed along the first axis of a (V, 3 B) table, which takes a fraction of the time that other axes do.
+        batch, count, _ = self.vertices.shape
+        rows = face_normals.reshape(-1, 3 * batch).repeat(3, 1)
+        total = rows.new_zeros(count, 3 * batch).index_add(0, self.faces.T.reshape(-1), rows)
+        return torch.nn.functional.normalize(total.view(count, batch, 3).transpose(0, 1), dim=-1)

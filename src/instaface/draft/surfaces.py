@@ -1,0 +1,273 @@
+"""The surfaces of a photo's head: the face model's mesh and the shell around it, posed for an edited view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from instaface.draft import kernels
+from instaface.draft.fill import smoothstep
+from instaface.draft.lids import at_rest
+from instaface.draft.points import project_points, sizes_around, turn_points
+from instaface.draft.relight import framed, head_shadow, light_change, shading, surface_ratio
+from instaface.draft.scene import Scene
+from instaface.draft.view import Parts, up
+from instaface.face import Camera, FaceParameters, MorphableModel, rotation_from_angles
+from instaface.render.rasterise import in_bands
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+MESH, FRONT, BACK = 0, 1, 2  # what a patch is part of
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Triangles that are drawn together.
+
+    Attributes:
+        kind: ``MESH``, or the shell's ``FRONT`` or ``BACK``.
+        points: (n,) int64, those of the surfaces' points that the triangles have as corners.
+        faces: (F, 3) int32 indices into ``points``.
+        uv_faces: (F, 3) int32 indices into :attr:`Start.uv`; (0, 3) for the shell.
+    """
+
+    kind: int
+    points: NDArray[np.int64]
+    faces: NDArray[np.int32]
+    uv_faces: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, kind: int, faces: NDArray[np.int64], uv_faces: NDArray[np.int64] | None = None) -> Patch:
+        """Of (F, 3) indices of the surfaces' points."""
+        points, corners = np.unique(faces, return_inverse=True)
+        uv_faces = np.empty((0, 3)) if uv_faces is None else uv_faces
+        return cls(kind, points, corners.reshape(faces.shape).astype(np.int32), uv_faces.astype(np.int32))
+
+
+@dataclass(frozen=True)
+class Start:
+    """The surfaces of a scene as the photo shows them: what all edits of one face share.
+
+    Attributes:
+        patches: by name: "scalp", "neck", "skin", "eyes", "mouth" of the mesh; "front", "back" of the shell.
+        uv: (T, 2) float32 texels of the mesh.
+        values: (V, COLUMNS) float32, those of :class:`Surfaces` that no edit changes; the others are 0.
+        local: (N, 3) float32 points of the shell about the neck joint.
+        step: (N,) int64 which of ``LEVELS`` steps of the head's turn they follow.
+        needed: (V,) bool: not the points of the shell that are far from the head.
+        places: (V, 3) float32 in the photo: x, y, depth.
+        lit: (V, 3) float32 shading.
+        shadowed: (V, 3) float32 shading, with the shadow that the head casts on itself.
+        sizes: (M,) float32 area in the picture of the triangles around each vertex of the mesh.
+        rest: (M, 3) vertices of the unturned face.
+    """
+
+    patches: dict[str, Patch]
+    uv: Array
+    values: Array
+    local: Array
+    step: NDArray[np.int64]
+    needed: Mask
+    places: Array
+    lit: Array
+    shadowed: Array
+    sizes: Array
+    rest: torch.Tensor
+
+    @classmethod
+    def of(cls, scene: Scene) -> Start:
+        model, shell, before = scene.model, scene.shell, scene.parameters
+        points, normals = (
+            np.concatenate(parts)
+            for parts in ((scene.vertices, shell.points), (scene.normals, shell.normals))
+        )
+        nv, needed = len(scene.vertices), np.ones(len(points), bool)
+        places, facing, _ = _seen(scene.camera, needed, points, normals)
+        values = np.zeros((len(points), kernels.COLUMNS), np.float32)
+        values[:, kernels.BEFORE : kernels.BEFORE + 3], values[:, kernels.FACING] = points, facing
+        values[:nv, kernels.SOLID], values[nv:, kernels.SOLID] = 1, shell.solid
+        values[:nv, kernels.WEIGHT], values[nv:, kernels.WEIGHT] = model.head_weight.numpy(), shell.weights
+        values[nv:, kernels.LOOKUP : kernels.LOOKUP + 2] = shell.lookup
+        needed[nv:] = np.tile(_near_head(scene).reshape(-1), 2)
+        shadow = _shadow(scene, before)
+        uv, size = model.uv.numpy(), scene.texture.colour.shape[0]
+        with torch.no_grad():
+            rest = model.vertices(at_rest(before))[0]
+        return cls(
+            patches=_patches(scene),
+            uv=np.stack([uv[:, 0], 1 - uv[:, 1]], -1).astype(np.float32) * size,
+            values=values,
+            local=shell.points - before.translation[0].numpy(),
+            step=np.rint(shell.weights * LEVELS).astype(np.int64),
+            needed=needed,
+            places=places,
+            lit=shading(normals, before.light),
+            shadowed=shading(normals, before.light, shadow),
+            sizes=_sizes(places[:nv], model),
+            rest=rest,
+        )
+
+
+def _patches(scene: Scene) -> dict[str, Patch]:
+    model, parts = scene.model, Parts.of(scene.model)
+    chosen = {
+        "scalp": parts.scalp,
+        "neck": parts.neck,
+        "skin": parts.face & ~parts.inside & ~parts.eyes,
+        "eyes": parts.eyes,
+        "mouth": parts.inside,
+    }
+    faces, uv_faces = model.faces.numpy(), model.uv_faces.numpy()
+    patches = {name: Patch.of(MESH, faces[mask], uv_faces[mask]) for name, mask in chosen.items()}
+    front, back = np.split(len(scene.vertices) + scene.shell.faces, 2)
+    return patches | {"front": Patch.of(FRONT, front), "back": Patch.of(BACK, back)}
+
+
+SOFT = 12  # points of the shell over which what an edit does to it is smoothed at most
+
+
+def _near_head(scene: Scene) -> Mask:
+    """(h, w) points of the shell that triangles have as corners or strands lie around, and what lies close by."""
+    shell = scene.shell
+    near = np.zeros(shell.shape, np.uint8)
+    near.reshape(-1)[shell.faces[shell.faces < near.size]] = 1
+    rows, columns = (np.arange(n) * shell.step for n in shell.shape)
+    inside = rows < len(scene.near), columns < scene.near.shape[1]
+    near[np.ix_(*inside)] |= scene.near[np.ix_(rows[inside[0]], columns[inside[1]])] > 0
+    return cv2.dilate(near, np.ones((2 * SOFT + 1,) * 2)) > 0
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """All surfaces of a scene in an edited view: points of the face model's mesh, then of the shell's front and back.
+
+    Attributes:
+        after: (V, 3) float32 projected into the edited view: x, y, depth.
+        values: (V, COLUMNS) float32, by the names of the columns in ``kernels``:
+            BEFORE (3) camera space in the photo,
+            FACING (2) cosine between normal and line of sight in the photo and in the edited view,
+            RATIO (3) shading in the edited view over shading in the photo, linear RGB,
+            PAST 0..1: skin beyond the face model's outline, once the face model itself shows what comes after it,
+            STRETCHED 0..1: how far the edit stretches the surface beyond what the photo's pixels bear,
+            MOVED pixels, along x or y, between the photo and the edited view,
+            SOLID 0..1 where the shell is opaque, smooth,
+            WEIGHT 0..1, share of the head's turn,
+            LOOKUP (2) pixels of the photo where the shell finds hair like its own once it has turned.
+        change: 0..1, how far the new light is another one.
+    """
+
+    after: Array
+    values: Array
+    change: float
+
+    @classmethod
+    def pose(cls, scene: Scene, edited: FaceParameters, model: MorphableModel) -> Surfaces:
+        start, nv = scene.start, len(scene.vertices)
+        points, normals = (np.zeros_like(start.places) for _ in range(2))
+        with torch.no_grad():
+            mesh = model.mesh(edited)
+            points[:nv] = mesh.vertices[0].numpy() + scene.raised[:, None] * up(edited)
+            normals[:nv] = mesh.normals()[0].numpy()
+        _turn_shell(scene, edited, model, points[nv:], normals[nv:])
+        places, facing, moved = _seen(scene.camera, start.needed, points, normals, start.places)
+        values = start.values.copy()
+        values[:, kernels.FACING + 1], values[:, kernels.MOVED] = facing, moved
+        values[:, kernels.RATIO : kernels.RATIO + 3] = _ratio(scene, edited, model, normals)
+        values[nv:, kernels.PAST] = np.tile(_past(scene, values[nv:, kernels.FACING : kernels.FACING + 2]), 2)
+        values[:nv, kernels.STRETCHED] = _stretched(scene, places[:nv], points[:nv], edited)
+        return cls(places, values, light_change(scene.parameters.light, edited.light))
+
+
+def _seen(
+    camera: Camera, needed: Mask, points: Array, normals: Array, before: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """Of V points: (V, 3) x, y and depth; (V,) cosines between normals and lines of sight; (V,) pixels of way from
+    ``before``, by default from where they are."""
+    places = np.ones_like(points)
+    facing, moved = np.zeros((2, len(points)), np.float32)
+    before = places if before is None else before
+    view = camera.focal, *camera.center
+    in_bands(project_points, len(points), None, needed, points, normals, *view, before, places, facing, moved)
+    return places, facing, moved
+
+
+def _past(scene: Scene, facing: Array) -> Array:
+    """(N,) see the column PAST, from (2 N, 2) cosines of the shell's slope before and after."""
+    turn = (facing[:, 1] - facing[:, 0])[: len(scene.shell.rim)]
+    turn = cv2.GaussianBlur(turn.reshape(scene.shell.shape), (0, 0), 3).reshape(-1)
+    return (scene.shell.rim * smoothstep(turn, 0.05, 0.15)).astype(np.float32)
+
+
+STRETCH = 2.5, 5.0  # growth of a triangle's area in the picture, from well borne to not at all
+CLOSING = 0.1, 0.5  # share of its way to closed over which a lid loses the photo's lashes
+
+
+def _stretched(scene: Scene, places: Array, after: Array, edited: FaceParameters) -> Array:
+    """(V,) 0 where triangles keep about their size in the picture, 1 where they grow many times, as closing lids."""
+    growth = (_sizes(places, scene.model) + 1e-3) / (scene.start.sizes + 1e-3)
+    unposed = (after - edited.translation[0].numpy()) @ rotation_from_angles(edited.head[0]).numpy()
+    closing = scene.lids.hidden * smoothstep(scene.lids.closing(unposed), *CLOSING)
+    return np.maximum(smoothstep(growth, *STRETCH), closing).astype(np.float32)
+
+
+def _sizes(places: Array, model: MorphableModel) -> Array:
+    """(V,) area in the picture of the triangles around each vertex of the mesh, 0 for what faces away."""
+    sizes = np.zeros(len(places), np.float32)
+    sizes_around(places, model.faces.numpy(), sizes)
+    return sizes
+
+
+LEVELS = 256  # steps of a skinning weight
+
+
+def _turn_shell(scene: Scene, edited: FaceParameters, model: MorphableModel, points: Array, normals: Array) -> None:
+    """Fills (N, 3) points and normals of the shell in the edited view: they turn as the face model's skinning turns
+    its vertices, and what borders on the face goes along with its expression."""
+    start, shell, nv = scene.start, scene.shell, len(scene.vertices)
+    before, after = (_skinning(parameters) for parameters in (scene.parameters, edited))
+    tables = (after @ torch.linalg.inv(before)).numpy(), _pull(scene, edited, model), before.numpy()
+    given = start.needed[nv:], start.local, shell.normals, start.step
+    in_bands(
+        turn_points, len(points), None, *given, *tables, edited.translation[0].numpy(), points, normals
+    )
+
+
+def _skinning(parameters: FaceParameters) -> torch.Tensor:
+    """(LEVELS + 1, 3, 3) matrices of points that follow the head not at all to wholly."""
+    w = torch.linspace(0, 1, LEVELS + 1)[:, None, None]
+    return w * rotation_from_angles(parameters.head[0]) + (1 - w) * rotation_from_angles(parameters.body[0])
+
+
+def _pull(scene: Scene, edited: FaceParameters, model: MorphableModel) -> Array:
+    """(n, 3) way that the face's expression pulls the shell's front and back, in the unturned head."""
+    shell = scene.shell
+    with torch.no_grad():
+        change = (model.vertices(at_rest(edited))[0] - scene.start.rest).numpy()
+    pull = change[shell.anchor] * shell.follow[:, None]
+    return cv2.GaussianBlur(pull.reshape(*shell.shape, 3), (0, 0), 1.5).reshape(-1, 3)
+
+
+def _ratio(scene: Scene, edited: FaceParameters, model: MorphableModel, normals: Array) -> Array:
+    """(V, 3) shading in the edited view, with ``normals`` there, over shading in the photo."""
+    start, shell, nv = scene.start, scene.shell, len(scene.vertices)
+    if edited.light.equal(scene.parameters.light):
+        ratio = shading(normals, edited.light) / start.lit
+    else:
+        ratio = shading(normals, edited.light, _shadow(scene, edited)) / start.shadowed
+    if scene.grey:
+        ratio[:] = ratio.mean(-1, keepdims=True)
+    log = np.log(ratio)
+    log[:nv] = framed(model, log[:nv])
+    return surface_ratio(log, shell.anchor, shell.follow, shell.shape)
+
+
+def _shadow(scene: Scene, parameters: FaceParameters) -> Array:
+    """(V,) share of the light that the head lets through to each point; the shell has no shadow."""
+    shadow = np.ones(len(scene.vertices) + len(scene.shell.points), np.float32)
+    shadow[: len(scene.vertices)] = head_shadow(scene.model, parameters)
+    return shadow
