@@ -7,7 +7,6 @@ from math import ceil, floor
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from instaface.draft import kernels
@@ -16,7 +15,7 @@ from instaface.draft.glasses import CONTACT, place
 from instaface.draft.kernels import STILL
 from instaface.draft.relight import bounded, shading
 from instaface.draft.scene import Scene
-from instaface.draft.surfaces import BACK, FRONT, MESH, Patch, Surfaces
+from instaface.draft.surfaces import BACK, FRONT, MESH, Patch, Surfaces, seen
 from instaface.face import FaceParameters
 from instaface.render.rasterise import Raster, coverage, extend, in_bands, interpolate, rasterise, visible
 
@@ -128,14 +127,14 @@ def carry_glasses(scene: Scene, edited: FaceParameters, before: Array) -> Layer:
     if sheet is None:
         return Layer.nothing()
     (points, n0), (moved, n1) = place(sheet, scene.parameters), place(sheet, edited)
-    after, start = (scene.camera.project(torch.from_numpy(p)).numpy() for p in (moved, points))
-    way = np.abs(after - start)[:, :2].max(-1)
+    start, facing, _ = seen(scene.camera, points, n0)
+    after, _, way = seen(scene.camera, moved, n1, start)
     window = _window(after, *before.shape)
     after = after - np.array([window[1].start, window[0].start, 0], np.float32)
     height, width = before[window].shape
     raster = rasterise(after, sheet.faces, height, width)
     ratio = bounded(np.log(shading(n1, edited.light) / shading(n0, scene.parameters.light)))
-    values = np.concatenate([points, _facing(points, n0)[:, None], ratio, way[:, None]], -1)
+    values = np.concatenate([points, facing[:, None], ratio, way[:, None]], -1)
     attributes = interpolate(raster, sheet.faces, values.astype(np.float32))
     facing, ratio = attributes[..., 3], attributes[..., 4:7]
     source = _located(scene, raster, attributes, window)

@@ -204,7 +204,7 @@ def _enlarged(coarse: Array, shape: tuple[int, ...]) -> Array:
     return cv2.resize(coarse, shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
-LOOSE_LIGHT = 0.01  # of the canvas' longer side: how far around it what is solid lends its light
+LOOSE_LIGHT = 0.005  # of the canvas' longer side: how far around it what is solid lends its light
 
 
 def _light_loose(ratio: Array, opacity: Array) -> None:
@@ -212,6 +212,6 @@ def _light_loose(ratio: Array, opacity: Array) -> None:
     sigma = LOOSE_LIGHT * max(opacity.shape)
     columns, rows = _grid(opacity.shape, sigma)
     total = np.empty((rows, columns, 4), np.float32)
-    in_bands(kernels.sum_rows, rows, None, ratio, (opacity >= 1).astype(np.float32), total)
+    in_bands(kernels.sum_rows, rows, None, ratio, smoothstep(opacity, *kernels.SOLIDITY), total)
     around = _enlarged(_smooth(total, opacity.shape, sigma), opacity.shape)
     in_bands(kernels.mix_rows, len(opacity), None, around, opacity, ratio)

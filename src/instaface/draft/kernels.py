@@ -19,6 +19,7 @@ MIRRORED = 0.5  # coverage of what comes from the face's other half; 1 is seen, 
 KNOWN = 0.45  # coverage from which on the photo says what is there: seen or mirrored
 GREY = 127.5  # what was never seen, in the appearance map
 VISIBLE = 0.02  # opacity from which a layer counts
+SOLIDITY = 0.9, 1.0  # opacity, from that of loose hair to that of what is solid
 STILL = 0.25, 0.75  # pixels of movement, from none to all of it
 OWN = 0.03  # pixels by which a place may be off the pixel's own and is taken for it
 SAME_LIGHT = 1e-3  # difference of a ratio of light to 1 that is none
@@ -225,13 +226,13 @@ def shell_rows(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def mix_rows(first, last, one, share, out):  # type: ignore[no-untyped-def]
-    """Mixes (H, W, 3) ``one`` into ``out`` but for the ``share`` (H, W) that this keeps, from 0.9 none to 1 all of it."""
+def mix_rows(first, last, one, opacity, out):  # type: ignore[no-untyped-def]
+    """Mixes (H, W, 3) ``one`` into ``out`` where the ``opacity`` (H, W) is that of loose hair."""
     for j in range(first, last):
-        for i in range(share.shape[1]):
-            if share[j, i] >= 1:
+        for i in range(opacity.shape[1]):
+            if opacity[j, i] >= 1:
                 continue
-            keep = np.float32(smooth(share[j, i], 0.9, 1.0))
+            keep = np.float32(smooth(opacity[j, i], *SOLIDITY))
             for c in range(3):
                 out[j, i, c] = one[j, i, c] + keep * (out[j, i, c] - one[j, i, c])
 
@@ -354,7 +355,7 @@ def soften_rows(first, last, opacity, near, shift, head, loose, static, gone, al
                     look_up(loose, x, y, share)
                     alpha[j, i] = a + close * share[0] * (max(found[3], static[j, i]) - a)
             if a < 1:
-                open_ = 1 - smooth(a, 0.9, 1.0)
+                open_ = 1 - smooth(a, *SOLIDITY)
                 away = smooth(max(abs(shift[j, i, 0]), abs(shift[j, i, 1])), *STILL) * shows(alpha[j, i])
                 moved[j, i] = max(moved[j, i], open_ * max(gone[j, i], away))
 

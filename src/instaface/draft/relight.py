@@ -29,6 +29,7 @@ from instaface.track import TrackedFace
 
 Array = NDArray[np.float32]
 
+
 def shading(normals: Array, light: Tensor, shadow: Array | None = None) -> Array:
     """(N, 3) light on surfaces, with an even colour and never close to nothing.
 

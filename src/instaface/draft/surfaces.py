@@ -45,8 +45,8 @@ class Patch:
     def of(cls, kind: int, faces: NDArray[np.int64], uv_faces: NDArray[np.int64] | None = None) -> Patch:
         """Of (F, 3) indices of the surfaces' points."""
         points, corners = np.unique(faces, return_inverse=True)
-        uv_faces = np.empty((0, 3)) if uv_faces is None else uv_faces
-        return cls(kind, points, corners.reshape(faces.shape).astype(np.int32), uv_faces.astype(np.int32))
+        texels = np.empty((0, 3), np.int32) if uv_faces is None else uv_faces.astype(np.int32)
+        return cls(kind, points, corners.reshape(faces.shape).astype(np.int32), texels)
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,10 @@ class Start:
     def of(cls, scene: Scene) -> Start:
         model, shell, before = scene.model, scene.shell, scene.parameters
         points, normals = (
-            np.concatenate(parts)
-            for parts in ((scene.vertices, shell.points), (scene.normals, shell.normals))
+            np.concatenate(parts) for parts in ((scene.vertices, shell.points), (scene.normals, shell.normals))
         )
         nv, needed = len(scene.vertices), np.ones(len(points), bool)
-        places, facing, _ = _seen(scene.camera, needed, points, normals)
+        places, facing, _ = seen(scene.camera, points, normals)
         values = np.zeros((len(points), kernels.COLUMNS), np.float32)
         values[:, kernels.BEFORE : kernels.BEFORE + 3], values[:, kernels.FACING] = points, facing
         values[:nv, kernels.SOLID], values[nv:, kernels.SOLID] = 1, shell.solid
@@ -174,7 +173,7 @@ class Surfaces:
             points[:nv] = mesh.vertices[0].numpy() + scene.raised[:, None] * up(edited)
             normals[:nv] = mesh.normals()[0].numpy()
         _turn_shell(scene, edited, model, points[nv:], normals[nv:])
-        places, facing, moved = _seen(scene.camera, start.needed, points, normals, start.places)
+        places, facing, moved = seen(scene.camera, points, normals, start.places, start.needed)
         values = start.values.copy()
         values[:, kernels.FACING + 1], values[:, kernels.MOVED] = facing, moved
         values[:, kernels.RATIO : kernels.RATIO + 3] = _ratio(scene, edited, model, normals)
@@ -183,13 +182,24 @@ class Surfaces:
         return cls(places, values, light_change(scene.parameters.light, edited.light))
 
 
-def _seen(
-    camera: Camera, needed: Mask, points: Array, normals: Array, before: Array | None = None
+def seen(
+    camera: Camera, points: Array, normals: Array, before: Array | None = None, needed: Mask | None = None
 ) -> tuple[Array, Array, Array]:
-    """Of V points: (V, 3) x, y and depth; (V,) cosines between normals and lines of sight; (V,) pixels of way from
-    ``before``, by default from where they are."""
+    """What a camera sees of points.
+
+    Args:
+        camera: the camera.
+        points: (V, 3) float32 camera space.
+        normals: (V, 3) float32 unit normals.
+        before: (V, 3) float32 where the points were seen, by default where they are.
+        needed: (V,) bool, those that count; by default all.
+
+    Returns:
+        (V, 3) float32 x, y and depth; (V,) cosines between normals and lines of sight; (V,) pixels of way along x or y.
+    """
     places = np.ones_like(points)
     facing, moved = np.zeros((2, len(points)), np.float32)
+    needed = np.ones(len(points), bool) if needed is None else needed
     before = places if before is None else before
     view = camera.focal, *camera.center
     in_bands(project_points, len(points), None, needed, points, normals, *view, before, places, facing, moved)
@@ -232,9 +242,7 @@ def _turn_shell(scene: Scene, edited: FaceParameters, model: MorphableModel, poi
     before, after = (_skinning(parameters) for parameters in (scene.parameters, edited))
     tables = (after @ torch.linalg.inv(before)).numpy(), _pull(scene, edited, model), before.numpy()
     given = start.needed[nv:], start.local, shell.normals, start.step
-    in_bands(
-        turn_points, len(points), None, *given, *tables, edited.translation[0].numpy(), points, normals
-    )
+    in_bands(turn_points, len(points), None, *given, *tables, edited.translation[0].numpy(), points, normals)
 
 
 def _skinning(parameters: FaceParameters) -> torch.Tensor:

@@ -51,7 +51,7 @@ class Parts:
     ears: Mask
 
     @classmethod
-    @functools.lru_cache(maxsize=2)  # noqa: B019
+    @functools.lru_cache(maxsize=2)
     def of(cls, model: MorphableModel) -> Parts:
         shoulders = _faces_of(model, "shoulders", touching=True)
         behind = _faces_of(model, "scalp") | _faces_of(model, "neck", "shoulders")
