@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from instaface.draft.fill import continue_texture, push_pull, reflect
-from instaface.draft.relief import FACED, build_shell, harmonic, heights, strands
+from instaface.draft.relief import DROP, FACED, build_shell, harmonic, heights, strands
 from instaface.face import Camera
 
 
@@ -56,9 +56,10 @@ def _half_ball(face_radius=7, skull_radius=13, head_radius=17):
     return radius < head_radius, radius < face_radius, skull.astype(np.float32)
 
 
-def _relief(head, face, skull, cell, low=0.0):
+def _relief(head, face, skull, cell, low=0.0, neck=False, framing=False):
     hair, rows = head & ~face, np.full(head.shape, low, np.float32)
-    return heights(head, face, ~head, skull, skull, rows, hair, middle=-60.0, cell=cell)
+    neck, framing = np.isfinite(skull) & ~face & neck, np.full(head.shape[1], framing)
+    return heights(head, face, ~head, skull, skull, neck, framing, rows, hair, middle=-60.0, cell=cell)
 
 
 def test_hair_hugs_the_skull_and_reaches_its_silhouette_in_the_middle():
@@ -87,6 +88,23 @@ def test_hair_below_the_ears_hangs_behind_the_face_and_goes_on_there():
     np.testing.assert_allclose(relief.z[20, 31:37], -60, atol=1e-3)
     assert relief.behind[20, 27] and not relief.behind[20, 20]  # up to 2.5 cm behind the face, no farther
     assert relief.z[20, 27] == -60 and relief.z[20, 20] == -52
+
+
+def test_hair_that_hides_the_ear_hangs_right_beside_the_cheek_and_falls_back_from_there():
+    head, face, _ = _half_ball(face_radius=10, head_radius=17)
+    jaw = np.where(face, -52.0, -np.inf).astype(np.float32)
+    apart, beside = (_relief(head, face, jaw, cell=0.5, low=1.0, framing=framing).z for framing in (False, True))
+    assert apart[20, 31] == -60 and beside[20, 31] > -59
+    assert (np.diff(beside[20, 31:38]) < 0.05).all() and (beside[20, 31:38] <= -52 - DROP).all()
+
+
+def test_hair_before_the_neck_hangs_behind_the_jaw_without_a_bridge_to_it():
+    head, face, _ = _half_ball(face_radius=10, head_radius=19)
+    below = np.hypot(*(np.mgrid[:41, :41] - 20.0)) < 16
+    skull = np.where(face, -52.0, np.where(below, -59.0, -np.inf)).astype(np.float32)
+    bridged, hung = (_relief(head, face, skull, cell=0.5, low=1.0, neck=neck) for neck in (False, True))
+    assert hung.hanging[20, 31:39].all() and not bridged.hanging[20, 31:35].any()
+    assert (hung.z[20, 31:39] < -58).all()
 
 
 def test_the_shell_is_closed_and_its_back_shows_the_same_pixels():

@@ -67,12 +67,13 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     # Hair that goes on beyond the photo's border is the photo's, reflected there.
     known = reflected(face.matte.hair, margins, inside)
     head = np.dstack([_unmix(skin, head_alpha, plate, known), head_alpha])
-    shell = _shell(view, model, surface, head_alpha, person, hair)
     parts = Parts.of(model)
+    ears, framing = _hidden_ears(view, model, parts, bare, hair)
+    shell = _shell(view, model, surface, head_alpha, person, hair, framing)
     lids = Lids.of(model, face.parameters, parts.face & ~parts.inside & ~parts.eyes)
     hugging = hair * inside * (1 - _hanging(shell, hair))
     shown = bare * (1 - hidden)
-    hugging = hugging * (1 - hidden)
+    hugging = hugging * (1 - hidden) * (1 - view.neck)
     texture = skin_texture(view, model, face.parameters, lids, head, shown * inside, hugging, bool(before.any()))
     return Scene(
         camera=camera,
@@ -94,6 +95,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         vertices=view.vertices,
         normals=view.normals,
         raised=view.raised,
+        hidden_ears=ears,
         lids=lids,
         shell=shell,
         texture=texture,
@@ -174,7 +176,34 @@ def _unmix(photo: Array, alpha: Array, behind: Array, known: Array) -> Array:
     return push_pull(own, smoothstep(alpha * known, 0.3, 0.95)).astype(np.float32)
 
 
-def _shell(view: View, model: MorphableModel, surface: Array, head_alpha: Array, person: Array, hair: Array) -> Shell:
+EAR_SEEN = 0.2  # share of all that the picture could show of ears, from which on one counts as seen
+CURTAIN = 0.06  # of the head's width: how wide hair beside it is that hides an ear
+
+
+def _hidden_ears(view: View, model: MorphableModel, parts: Parts, bare: Array, hair: Array) -> tuple[Mask, Mask]:
+    """(F,) triangles of ears that hair hides, and (W,) columns on their sides of the head."""
+    triangles, columns = view.sides(model)
+    left, _, right, _ = view.head_box(model)
+    top, bottom = (int(np.clip(row, 0, len(hair) - 1)) for row in view.ear_rows(model))
+    hidden, framed = np.zeros_like(triangles), np.zeros_like(columns)
+    for of_side, side in ((triangles, columns), (~triangles, ~columns)):
+        seen = (view.ears * bare)[:, side].sum() > EAR_SEEN * view.ears.sum()
+        width = hair[top : bottom + 1, side].sum(1).mean() / (right - left)
+        if width > CURTAIN and not seen:
+            hidden |= parts.ears & of_side
+            framed |= side
+    return hidden, framed
+
+
+def _shell(
+    view: View,
+    model: MorphableModel,
+    surface: Array,
+    head_alpha: Array,
+    person: Array,
+    hair: Array,
+    framing: Mask,
+) -> Shell:
     height, width = surface.shape
     step = max(2, round(max(height, width) / GRID))
     covered = to_grid(view.covered.astype(np.float32), step) > 0.99
@@ -191,7 +220,9 @@ def _shell(view: View, model: MorphableModel, surface: Array, head_alpha: Array,
     middle = _middle(view, model)
     hairy, opacity = to_grid(hair, step), to_grid(head_alpha, step)
     low = np.broadcast_to(smoothstep(rows, *view.ear_rows(model))[:, None], face.shape)
-    relief = heights(head, face, outside, z, skull, low, hairy > 0.5, middle, step * -middle / view.camera.focal)
+    neck = to_grid(view.neck, step) > 0.5
+    cell = step * -middle / view.camera.focal
+    relief = heights(head, face, outside, z, skull, neck, framing[columns], low, hairy > 0.5, middle, cell)
     near = _grow(_grow(_grow(head)))
     bare = near & (~face | _grow(~face) | relief.behind)
     # What hangs behind the face is not joined to it.

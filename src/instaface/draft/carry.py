@@ -111,7 +111,8 @@ def carry(
         in_bands(kernels.skin_rows, size[0], None, *seen, texture, shown, around, sure, *results)
     alpha, seen_share, still, over = flat
     if before is not None:
-        over *= raster.depth < before[window] + SHELL_TOLERANCE
+        in_front = np.minimum(before[window], FARTHEST) - raster.depth
+        over *= smoothstep(in_front, -SHELL_TOLERANCE, 0)
     return Layer(window, colour, alpha, seen_share, still, ratio, raster.depth, over, place)
 
 
@@ -150,6 +151,7 @@ def carry_glasses(scene: Scene, edited: FaceParameters, before: Array) -> Layer:
     )
 
 
+FARTHEST = 1e6  # centimetres
 SHELL_TOLERANCE = 0.5  # centimetres by which hair may lie behind the skin that it covered in the photo
 
 

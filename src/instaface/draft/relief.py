@@ -107,6 +107,7 @@ HAIR_OFFSET = 0.3  # centimetres that hair stands off the skin at least
 HAIRLINE = 0.5  # centimetres over which it rises to that
 LOCK = 0.9  # centimetres over which hair in front of jaw and neck falls back beside them
 MISFIT = 0.8  # centimetres by which the face model's outline may lie within hair that hangs behind it
+DROP = 2.0  # centimetres from the cheek back to hair that frames it
 BEHIND = 2.5  # centimetres by which such hair goes on behind the face
 
 
@@ -131,6 +132,8 @@ def heights(
     outside: Mask,
     surface: Array,
     skull: Array,
+    neck: Mask,
+    framing: Mask,
     low: Array,
     hair: Mask,
     middle: float,
@@ -148,6 +151,8 @@ def heights(
         outside: (H, W) cells of the background: where the head borders them is its silhouette.
         surface: (H, W) float32 z of the face model where it covers a cell, -inf elsewhere.
         skull: (H, W) float32 the same without the ears.
+        neck: (H, W) cells where the face model shows its neck.
+        framing: (W,) columns on that side of the face on which hair hides the ear, and so hangs right beside the cheek.
         low: (H, W) float32, from 0 at the ears' top to 1 below them.
         hair: (H, W) cells of hair.
         middle: z of the plane in which the skull's outline lies.
@@ -172,12 +177,15 @@ def heights(
     z = np.where(np.isfinite(surface) & ~face, np.maximum(z, surface + rise), z)
     # Hair that borders on them hangs behind: the more so, the lower it is.
     hairy = head & ~face & hair
-    hanging = hairy & (low > 0) & (_distance(~covered) * cell < MISFIT)
-    hanging &= _distance(hairy & covered & ~hanging) * cell > MISFIT
+    over = covered & ~neck
+    hanging = hairy & (low > 0) & (_distance(~over) * cell < MISFIT)
+    hanging &= _distance(hairy & over & ~hanging) * cell > MISFIT
     away = _distance(hanging)
     behind = (face | (head & ~hair)) & (away * cell < BEHIND) & (away < _distance(hairy & ~hanging))
-    z = np.where(hanging, z + low * (middle - z), z)
-    z = np.where(behind, _from_nearest(z, hanging), z)
+    beside = cv2.GaussianBlur(_from_nearest(surface, face), (0, 0), 3.0)
+    back = np.where(framing, np.maximum(beside - DROP - cell * _distance(face), middle), middle)
+    z = np.where(hanging, z + low * (np.minimum(z, back) - z), z)
+    z = np.where(behind, cv2.GaussianBlur(_from_nearest(z, hanging), (0, 0), 1.5), z)
     return Relief(z.astype(np.float32), hanging, behind)
 
 

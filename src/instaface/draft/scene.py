@@ -50,6 +50,7 @@ class Scene:
         vertices: (V, 3) float32 face model as tracked, camera space.
         normals: (V, 3) float32 its normals.
         raised: (V,) float32 centimetres by which the person's upper teeth stand higher than the face model's.
+        hidden_ears: (F,) bool, triangles of the face model's ears that hair hides.
         lids: the closing eyelids.
         shell: hair and the rest of the head.
         texture: the unwrapped skin.
@@ -78,6 +79,7 @@ class Scene:
     vertices: Array
     normals: Array
     raised: Array
+    hidden_ears: NDArray[np.bool_]
     lids: Lids
     shell: Shell
     texture: Texture

@@ -117,7 +117,7 @@ def _patches(scene: Scene) -> dict[str, Patch]:
     chosen = {
         "scalp": parts.scalp,
         "neck": parts.neck,
-        "skin": parts.face & ~parts.inside & ~parts.eyes,
+        "skin": parts.face & ~scene.hidden_ears & ~parts.inside & ~parts.eyes,
         "eyes": parts.eyes,
         "mouth": parts.inside,
     }

@@ -120,6 +120,7 @@ class View:
     vertex: NDArray[np.int64]
     part: Array
     neck: Array
+    ears: Array
     open: Array
     near: Array
     covered: Mask
@@ -152,6 +153,7 @@ class View:
             vertex=np.where(raster.covered, model.faces.numpy()[raster.face_index, 0], -1),
             part=(raster.covered & drawn[raster.face_index]).astype(np.float32),
             neck=(raster.covered & parts.neck[raster.face_index]).astype(np.float32),
+            ears=(raster.covered & parts.ears[raster.face_index]).astype(np.float32),
             open=_well_inside(raster, parts),
             near=around_head(raster.covered & (parts.face | parts.scalp)[raster.face_index], chin),
             covered=raster.covered & ~parts.shoulders[raster.face_index],
@@ -161,6 +163,12 @@ class View:
         """Rows in pixels of the ears' top and bottom."""
         ears = self.projected[model.regions["ears"].numpy() if "ears" in model.regions else slice(None), 1]
         return float(ears.min()), float(ears.max())
+
+    def sides(self, model: MorphableModel) -> tuple[Mask, Mask]:
+        """(F,) triangles and (W,) columns that lie left of the head's middle."""
+        left, _, right, _ = self.head_box(model)
+        middle = 0.5 * (left + right)
+        return self.projected[model.faces.numpy(), 0].mean(1) < middle, np.arange(self.camera.width) < middle
 
     def head_box(self, model: MorphableModel) -> tuple[float, float, float, float]:
         """Left, top, right, bottom of the head (not the neck) in pixels."""
