@@ -22,6 +22,7 @@ from instaface.track import TrackedFace
 from instaface.track.glasses import Glasses, find_glasses
 from instaface.track.hair import plain_skin
 from instaface.track.hands import cut_out, find_hands
+from instaface.track.threads import together
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -34,14 +35,13 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     face = face.working
     camera, margins = canvas(face, model)
     photo = pad(face.frame_pixels.astype(np.float32), margins, cv2.BORDER_REFLECT_101)
-    view = View.of(camera, model, face.parameters, photo)
+    view, before = together(lambda: View.of(camera, model, face.parameters, photo), lambda: _hands(face, margins))
     inside = pad(np.ones(face.matte.person.shape, np.float32), margins, cv2.BORDER_CONSTANT)
     person, hair = (pad(m, margins, cv2.BORDER_REPLICATE) for m in (face.matte.person, face.matte.hair))
     clothes = pad(face.matte.clothes, margins, cv2.BORDER_REPLICATE)
     person, hair = close(person, hair, clothes, margins, view, model)
 
     everyone, glasses, without, hidden = person, None, photo, np.zeros_like(person)
-    before = _hands(face, margins)
     if before.any():
         without, hidden, (person, hair, clothes) = remove(photo, before, person, hair, clothes)
     skin = without
@@ -62,19 +62,27 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     reach = odd(0.014 * max(photo.shape))
     near = cv2.dilate((head_alpha > 0.02).astype(np.float32), np.ones((2 * reach + 1,) * 2))
     wall = (cv2.dilate(everyone, np.ones((2 * reach + 1,) * 2)) < 0.02) & (inside > 0)
-    plate = continue_texture(photo, wall, calmed(photo, wall, 2 * reach))
-    body = _body(skin, stays, head_alpha - view.neck * surface, inside)
-    # Hair that goes on beyond the photo's border is the photo's, reflected there.
-    known = reflected(face.matte.hair, margins, inside)
-    head = np.dstack([_unmix(skin, head_alpha, plate, known), head_alpha])
+
+    def plate_and_head() -> tuple[Array, Array]:
+        plate = continue_texture(photo, wall, calmed(photo, wall, 2 * reach))
+        # Hair that goes on beyond the photo's border is the photo's, reflected there.
+        known = reflected(face.matte.hair, margins, inside)
+        return plate, np.dstack([_unmix(skin, head_alpha, plate, known), head_alpha])
+
     parts = Parts.of(model)
     ears, framing = _hidden_ears(view, model, parts, bare, hair)
-    shell = _shell(view, model, surface, head_alpha, person, hair, framing)
-    lids = Lids.of(model, face.parameters, parts.face & ~parts.inside & ~parts.eyes)
-    hugging = hair * inside * (1 - _hanging(shell, hair))
+    (plate, head), shell, lids = together(
+        plate_and_head,
+        lambda: _shell(view, model, surface, head_alpha, person, hair, framing),
+        lambda: Lids.of(model, face.parameters, parts.face & ~parts.inside & ~parts.eyes),
+    )
     shown = bare * (1 - hidden)
-    hugging = hugging * (1 - hidden) * (1 - view.neck)
-    texture = skin_texture(view, model, face.parameters, lids, head, shown * inside, hugging, bool(before.any()))
+    hugging = hair * inside * (1 - _hanging(shell, hair)) * (1 - hidden) * (1 - view.neck)
+    texture, body, throat = together(
+        lambda: skin_texture(view, model, face.parameters, lids, head, shown * inside, hugging, bool(before.any())),
+        lambda: _body(skin, stays, head_alpha - view.neck * surface, inside),
+        lambda: _throat(view, model, surface, bare) * (1 - hidden),
+    )
     return Scene(
         camera=camera,
         parameters=face.parameters,
@@ -85,7 +93,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         person=person,
         plate=plate,
         body=body,
-        throat=_throat(view, model, surface, bare) * (1 - hidden),
+        throat=throat,
         head=head,
         hair=hair,
         bare=shown,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
@@ -19,21 +20,44 @@ def push_pull(values: Array, weights: Array) -> Array:
     Returns:
         ``values`` where the weight is 1, a smooth continuation elsewhere; zero where no weight is given at all.
     """
-    flat = values.ndim == 2
-    level = np.dstack([values, np.ones_like(weights)]).astype(np.float32) * weights[..., None]
+    height, width = weights.shape
+    channels = values.reshape(height, width, -1)
+    level = np.empty((height, width, channels.shape[2] + 1), np.float32)
+    level[..., :-1], level[..., -1] = channels, 1
+    _scale(level, np.ascontiguousarray(weights, np.float32))
     pyramid = [level]
     while min(level.shape[:2]) > 1:
         level = cv2.pyrDown(level)
-        weight = level[..., -1:]
-        level *= np.minimum(1.0, 4 * weight) / np.maximum(weight, 1e-12)  # a quarter covered is as good as known
+        weight = level[..., -1]
+        _scale(level, np.minimum(1, 4 * weight) / np.maximum(weight, 1e-12))  # a quarter covered is as good as known
         pyramid.append(level)
     filled = pyramid.pop()
     while pyramid:
         finer = pyramid.pop()
         coarse = cv2.pyrUp(filled, dstsize=(finer.shape[1], finer.shape[0]))
-        filled = finer + (1 - finer[..., -1:]) * coarse
-    out = filled[..., :-1] / np.maximum(filled[..., -1:], 1e-6)
-    return out[..., 0] if flat else out
+        filled = _over(finer, coarse)
+    _scale(filled, 1 / np.maximum(filled[..., -1], 1e-6))
+    return filled[..., :-1].reshape(values.shape)
+
+
+@njit(cache=True, nogil=True)
+def _scale(values, factors):  # type: ignore[no-untyped-def]
+    """Multiplies the channels of (H, W, C) values, in place, by (H, W) factors."""
+    for y in range(values.shape[0]):
+        for x in range(values.shape[1]):
+            for c in range(values.shape[2]):
+                values[y, x, c] *= factors[y, x]
+
+
+@njit(cache=True, nogil=True)
+def _over(finer, coarse):  # type: ignore[no-untyped-def]
+    """(H, W, C) values, of which the last channel is opacity, laid over others; in place."""
+    for y in range(finer.shape[0]):
+        for x in range(finer.shape[1]):
+            rest = np.float32(1) - finer[y, x, -1]
+            for c in range(finer.shape[2]):
+                finer[y, x, c] += rest * coarse[y, x, c]
+    return finer
 
 
 def reflect(values: Array, known: NDArray[np.bool_], smooth: float) -> tuple[Array, Array]:
@@ -59,9 +83,9 @@ def reflect(values: Array, known: NDArray[np.bool_], smooth: float) -> tuple[Arr
     target = cv2.GaussianBlur(target, (0, 0), smooth)
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
     source = 2 * target - grid
-    mapped = cv2.remap(values, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    trust = cv2.remap(
-        known.astype(np.float32), source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    mapped, trust = (
+        cv2.remap(picture, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        for picture in (values, known.astype(np.float32))
     )
     return mapped, trust * np.exp(-((distance / (0.12 * max(height, width))) ** 2)).astype(np.float32)
 

@@ -59,7 +59,10 @@ class Lids:
         with torch.no_grad():
             before, after = (model.vertices(p)[0].numpy() for p in (still, still.replace(expression=shut)))
         faces = model.faces.numpy()[skin]
-        edge = np.intersect1d(_border(faces), model.regions["eyelids"].numpy())
+        eyelids = np.zeros(count, bool)
+        eyelids[model.regions["eyelids"].numpy()] = True
+        edge = _border(faces[eyelids[faces].any(1)])
+        edge = edge[eyelids[edge]]
         if not len(edge):
             return cls(hidden, lashes, leader, way, way)
         lids = np.unique(faces)

@@ -58,15 +58,16 @@ def skin_texture(
     ears, scalp = (part[face] & occupied for part in (parts.ears, parts.scalp))
     texture = complete(colour, seen, haired, occupied & ~within, shading, [ears & left, ears & ~left, scalp & ~ears])
     # What opens the mouth or turns the eyes shows was rarely seen: the model's own colours, matched to what was seen.
-    painted = _painted(model, parameters, attributes[..., 4:7], parts.eyes[face])
-    if grey:
-        painted[:] = painted.mean(-1, keepdims=True)
+    albedo = cv2.resize(model.albedo(parameters.albedo)[0].permute(1, 2, 0).numpy(), occupied.shape[::-1])
     mixed = texture.colour * (1 - lid[..., None] * lashes)
     for part in (parts.teeth, parts.inside & ~parts.teeth, parts.irises, parts.eyes & ~parts.irises):
         texels = part[face] & occupied
         if texels.any():
             w = box(texels, 0.02)
-            own = matched(painted[w], colour[w], (seen * texels)[w])
+            painted = _painted(albedo[w], parameters, attributes[w][..., 4:7], parts.eyes[face[w]])
+            if grey:
+                painted[:] = painted.mean(-1, keepdims=True)
+            own = matched(painted, colour[w], (seen * texels)[w])
             mixed[w] = np.where(texels[w][..., None], own, mixed[w])
     return Texture(mixed.astype(np.float32), texture.mirrored)
 
@@ -96,9 +97,8 @@ def _usual(even: Array, seen: Array) -> Array:
     return 1 - smoothstep((np.abs(away) / spread).mean(-1), *UNUSUAL)
 
 
-def _painted(model: MorphableModel, parameters: FaceParameters, normals: Array, eyes: Mask) -> Array:
-    """(S, S, 3) 0..255: the model's own colours in the photo's light, half of which is scattered within the mouth."""
-    albedo = cv2.resize(model.albedo(parameters.albedo)[0].permute(1, 2, 0).numpy(), normals.shape[1::-1])
+def _painted(albedo: Array, parameters: FaceParameters, normals: Array, eyes: Mask) -> Array:
+    """(H, W, 3) 0..255: the model's own colours in the photo's light, half of which is scattered within the mouth."""
     towards = torch.from_numpy(np.array([[[0.0, 0.0, 1.0]]], np.float32))
     frontal = shade(towards, parameters.light)[0, 0].numpy()
     direct = shade(torch.from_numpy(normals.reshape(1, -1, 3)), parameters.light)[0].numpy().reshape(normals.shape)

@@ -53,6 +53,7 @@ class Parts:
     @classmethod
     @functools.lru_cache(maxsize=2)
     def of(cls, model: MorphableModel) -> Parts:
+        """Of a model; the last ones are kept."""
         shoulders = _faces_of(model, "shoulders", touching=True)
         behind = _faces_of(model, "scalp") | _faces_of(model, "neck", "shoulders")
         return cls(
