@@ -15,15 +15,13 @@ from instaface.draft.lids import Lids
 from instaface.draft.relief import Shell
 from instaface.draft.relight import find_marks
 from instaface.draft.texture import Texture, greyish
-from instaface.draft.view import odd
+from instaface.draft.view import odd, without_rim
 from instaface.face import Camera, FaceParameters, MorphableModel
 
 if TYPE_CHECKING:
     from instaface.draft.surfaces import Start
 
 Array = NDArray[np.float32]
-
-RIM = 0.02  # of the canvas's longer side: twice how wide what is behind a face shines through at its outline
 
 
 @dataclass(frozen=True)
@@ -115,9 +113,7 @@ class Scene:
     @cached_property
     def skin_masks(self) -> Array:
         """(H, W, 4) float32: ``bare``, the same without its rim, ``inside`` and ``hair``, to be looked up together."""
-        size = odd(RIM * max(self.bare.shape))
-        core = cv2.erode(self.bare, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), borderValue=1)
-        core = cv2.GaussianBlur(core, (0, 0), size / 4) * self.bare
+        core = without_rim(self.bare, self.depth, self.camera.focal)
         return np.dstack([self.bare, core, self.inside, self.hair])
 
     @cached_property

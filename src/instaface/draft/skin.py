@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from instaface.draft.fill import box, smoothstep
 from instaface.draft.lids import Lids
+from instaface.draft.nostrils import nostrils
 from instaface.draft.relight import shading
 from instaface.draft.texture import Texture, complete, greyish, matched, unwrap
-from instaface.draft.view import Parts, View
+from instaface.draft.view import Parts, View, without_rim
 from instaface.face import FaceParameters, MorphableModel
 from instaface.face.colour import srgb_from_linear
 from instaface.face.light import shade
@@ -35,20 +36,20 @@ def skin_texture(
     facing = -(view.normals * view.vertices).sum(-1) / np.linalg.norm(view.vertices, axis=-1)
     parts = Parts.of(model)
     per_vertex = np.column_stack(
-        [view.projected, facing, view.normals, lids.hidden, lids.lashes, _shading(view.normals, parameters)]
+        [view.projected, facing, view.normals, lids.hidden, lids.lashes, _shading(view.normals, parameters), nostrils(model)]
     )
     attributes, occupied, face = unwrap(model, per_vertex.astype(np.float32))
     x, y = attributes[..., 0] - 0.5, attributes[..., 1] - 0.5
     colour = cv2.remap(head[..., :3], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    masks = np.dstack([cv2.erode(bare, np.ones((5, 5))), hair, view.open])
+    masks = np.dstack([without_rim(bare, view.depth, view.camera.focal), hair, view.open])
     shown, haired, open_ = np.moveaxis(cv2.remap(masks, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), -1, 0)
-    lid, lashes = attributes[..., 7], attributes[..., 8:-3]
+    lid, lashes, deep = attributes[..., 7], attributes[..., 8:-4], attributes[..., -1]
     within = (parts.inside | parts.eyes)[face]
     faced = occupied * visible(attributes[..., :3], view.depth) * smoothstep(attributes[..., 3], 0.15, 0.45)
-    faced = faced * np.where(within, open_, smoothstep(_density(x, y, occupied), *STRETCH) * (1 - _around(lid)))
+    faced = faced * np.where(within, open_, smoothstep(_density(x, y, occupied), *STRETCH) * (1 - _around(lid)) * (1 - deep))
     seen, haired = (shown * faced).astype(np.float32), (haired * faced).astype(np.float32)
     grey = greyish(colour[seen > 0.5])
-    shading = np.where(occupied[..., None], attributes[..., -3:], 1)
+    shading = np.where(occupied[..., None], attributes[..., -4:-1] * (1 - DARK * deep[..., None]), 1)
     if grey:
         shading[:] = shading.mean(-1, keepdims=True)
     if covered:
@@ -119,6 +120,7 @@ def _shading(normals: Array, parameters: FaceParameters) -> Array:
     return ((lit[:-1] / lit[-1]).clip(*SHADED) ** (1 / 2.2)).astype(np.float32)
 
 
+DARK = np.array([0.65, 0.75, 0.8])  # of red, green, blue as sRGB values that is lost deep inside the nostrils
 SHADED = 0.3, 1.6  # range of shading that the estimated light is believed to reach where the camera saw nothing
 STRETCH = 0.06, 0.2  # of the usual number of pixels a texel: what is stretched out of less is not trusted
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from instaface.draft import kernels
 from instaface.draft.fill import smoothstep
 from instaface.draft.lids import at_rest
+from instaface.draft.nostrils import nostrils
 from instaface.draft.points import project_points, sizes_around, turn_points
 from instaface.draft.relight import framed, head_shadow, light_change, shading, surface_ratio
 from instaface.draft.scene import Scene
@@ -218,11 +219,12 @@ CLOSING = 0.1, 0.5  # share of its way to closed over which a lid loses the phot
 
 
 def _stretched(scene: Scene, places: Array, after: Array, edited: FaceParameters) -> Array:
-    """(V,) 0 where triangles keep about their size in the picture, 1 where they grow many times, as closing lids."""
+    """(V,) 0 where triangles keep about their size in the picture, 1 where they grow many times, as closing lids, or
+    where the photo shows next to nothing of them, as in the nostrils."""
     growth = (_sizes(places, scene.model) + 1e-3) / (scene.start.sizes + 1e-3)
     unposed = (after - edited.translation[0].numpy()) @ rotation_from_angles(edited.head[0]).numpy()
     closing = scene.lids.hidden * smoothstep(scene.lids.closing(unposed), *CLOSING)
-    return np.maximum(smoothstep(growth, *STRETCH), closing).astype(np.float32)
+    return np.maximum.reduce([smoothstep(growth, *STRETCH), closing, nostrils(scene.model)]).astype(np.float32)
 
 
 def _sizes(places: Array, model: MorphableModel) -> Array:

@@ -73,8 +73,8 @@ def complete(colour: Array, seen: Array, haired: Array, skin: Mask, shading: Arr
         groups: (S, S) texels of each part that is hairy or bare by itself.
     """
     even = colour / shading
-    other, other_seen = even[:, ::-1], np.where(skin, seen[:, ::-1], 0.0).astype(np.float32)
-    other = other * _gain(even, other, np.minimum(seen, other_seen))
+    other_seen = np.where(skin, seen[:, ::-1], 0.0).astype(np.float32)
+    other = even[:, ::-1] * _gain(even, np.minimum(seen, other_seen))
     hair_near, skin_near = (cv2.GaussianBlur(m, (0, 0), SIZE / 40) for m in (haired, seen))
     bare = 1 - smoothstep(hair_near / (hair_near + skin_near + 0.05), 0.2, 0.5)
     unknown = 1 - smoothstep(hair_near + skin_near, 0.02, 0.1)
@@ -147,25 +147,34 @@ def matched(painted: Array, colour: Array, seen: Array) -> Array:
 ENOUGH = 25  # texels that tell what a part looks like
 TYPICAL = 0.65  # quantile that stands for a part's colour: half and a little more, since edges are dark
 LIKENESS = 2.0  # at most, from painted to seen brightness
-GAIN = 1.5  # at most, from one half of the face to the other
+GAIN, TINT = 1.5, 1.1  # at most, from one half of the face to the other: in brightness, in a channel beside that
 
 
-def _gain(colour: Array, other: Array, both: Array) -> Array:
-    """(S, S, 1) smooth factor from one half's brightness to the other's: light differs from side to side."""
-    grey = np.dstack([_grey(colour) * both, _grey(other) * both, both])
-    small = cv2.resize(grey, (SIZE // COARSE, SIZE // COARSE), interpolation=cv2.INTER_AREA)
-    own, others, weight = np.moveaxis(cv2.GaussianBlur(small, (0, 0), SIZE / COARSE / 24), -1, 0)
-    ratio = np.log((own + 4 * weight + 1e-3) / (others + 4 * weight + 1e-3)).astype(np.float32)
-    ratio = push_pull(ratio, (weight > 0.05).astype(np.float32)).clip(-np.log(GAIN), np.log(GAIN))
-    return np.exp(cv2.resize(ratio, both.shape[::-1], interpolation=cv2.INTER_LINEAR))[..., None]
+def _gain(colour: Array, both: Array) -> Array:
+    """(S, S, 3) factor from the other half's colours to this one's: light differs from side to side.
+
+    It is their quotient where both were seen, and goes on from there as a membrane would (seamless cloning,
+    Perez et al. 2003), so that no border shows where mirrored skin begins.
+
+    Args:
+        colour: (S, S, 3) float32.
+        both: (S, S) float32 0..1, trust in a texel and its mirror image.
+    """
+    stack = np.dstack([colour * both[..., None], colour[:, ::-1] * both[..., None], both])
+    size = colour.shape[0] // COARSE
+    small = cv2.GaussianBlur(cv2.resize(stack, (size, size), interpolation=cv2.INTER_AREA), (0, 0), EVEN)
+    own, others, weight = small[..., :3], small[..., 3:6], small[..., 6]
+    faint = FAINT * weight[..., None] + 1e-3
+    ratio = np.log((own + faint) / (others + faint))
+    grey = ratio.mean(-1, keepdims=True)
+    ratio = grey.clip(-np.log(GAIN), np.log(GAIN)) + (ratio - grey).clip(-np.log(TINT), np.log(TINT))
+    ratio = push_pull(ratio.astype(np.float32), smoothstep(weight, 0.05, 0.5))
+    return np.exp(cv2.resize(ratio, both.shape[::-1], interpolation=cv2.INTER_LINEAR))
 
 
+FAINT = 4.0  # of 255: how far colours may be apart that are as good as the same
+EVEN = 1.5  # cells of the coarse grid over which the halves are compared
 COARSE = 4  # texels: what is smooth is found on a grid as coarse
-
-
-def _grey(colour: Array) -> Array:
-    """(S, S) means of the channels."""
-    return (colour[..., 0] + colour[..., 1] + colour[..., 2]) / 3
 
 
 GREYISH = 2.0  # of 255: the mean distance of a photo's channels from their mean, below which it is black and white

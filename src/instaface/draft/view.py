@@ -184,3 +184,27 @@ def up(parameters: FaceParameters) -> Array:
 
 def odd(size: float) -> int:
     return 2 * int(size / 2) + 1
+
+
+RIM = 0.02  # of the canvas's longer side: twice how wide what is behind a face shines through at its outline
+JUMP = 8.0  # pixels in depth from one pixel to the next, from which on a surface ends and another one lies behind it
+
+
+def without_rim(bare: Array, depth: Array, focal: float) -> Array:
+    """Skin without its rim: a pixel there may show what is beside it, since outlines are off by some pixels.
+
+    Skin ends where hair, clothes or the background begin, and where a part of the face stands before another, such as
+    the nose before the far cheek.
+
+    Args:
+        bare: (H, W) float32 0..1, skin.
+        depth: (H, W) float32 of the face model, infinite where it is not.
+        focal: focal length in pixels.
+    """
+    depth = np.where(np.isfinite(depth), depth, 0).astype(np.float32)
+    far, near = cv2.dilate(depth, np.ones((3, 3))), cv2.erode(depth, np.ones((3, 3)))
+    ends = (near > 0) & ((far - near) * focal > JUMP * near)
+    size = odd(RIM * max(bare.shape))
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    core = cv2.erode(np.where(ends, 0, bare).astype(np.float32), disk, borderValue=1)
+    return cv2.GaussianBlur(core, (0, 0), size / 4) * bare

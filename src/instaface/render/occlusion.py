@@ -51,7 +51,7 @@ def _transfer(model: MorphableModel) -> tuple[Tensor, Tensor, Tensor]:
         mesh = model.mesh(model.neutral())
     points, normals = mesh.vertices[0].numpy(), mesh.normals()[0].numpy()
     faces = model.faces.numpy().astype(np.int32)
-    towards = _sphere(DIRECTIONS)
+    towards = evenly(DIRECTIONS)
     incoming = basis(torch.from_numpy(towards)).numpy() / LAMBERT * (4 * np.pi / DIRECTIONS)
     blocked, shut, facing = np.zeros((len(points), 9)), np.zeros(len(points)), np.zeros(len(points))
     for direction, light in zip(towards, incoming, strict=True):
@@ -67,7 +67,7 @@ def _transfer(model: MorphableModel) -> tuple[Tensor, Tensor, Tensor]:
     return *tensors, torch.from_numpy(source)  # type: ignore[return-value]
 
 
-def _sphere(count: int) -> Array:
+def evenly(count: int) -> Array:
     """(N, 3) unit vectors, evenly over the sphere (Fibonacci's spiral)."""
     k = np.arange(count) + 0.5
     z, turn = 1 - 2 * k / count, np.pi * (1 + np.sqrt(5)) * k
