@@ -242,7 +242,8 @@ def _shell(
     shell = build_shell(view.camera, relief, middle, weights, cells, step, anchors, hairy, opacity)
     # Skin right beside the face model turns as that does.
     own = np.tile(model.head_weight.numpy()[shell.anchor], 2)
-    share = cv2.GaussianBlur((shell.rim * shell.follow).reshape(shell.shape), (0, 0), 1).reshape(-1)
+    bare_rim = (shell.rim * shell.follow).reshape(shell.shape) * (hairy < 0.3)
+    share = cv2.GaussianBlur(bare_rim, (0, 0), 1).reshape(-1)
     return replace(shell, weights=(shell.weights + np.tile(share, 2) * (own - shell.weights)).astype(np.float32))
 
 

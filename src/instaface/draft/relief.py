@@ -33,7 +33,7 @@ class Shell:
         normals: (2 N, 3) float32 unit normals, smooth, as hair takes light.
         anchor: (N,) int64 vertex of the face model next to which a point lies.
         follow: (N,) float32 share of the anchor's movement that a point takes part in when the expression changes.
-        rim: (N,) float32, 1 on skin just outside of the face model, where its outline is off; 0 on hair.
+        rim: (N,) float32, 1 just outside of the face model, where its outline may be off.
         hanging: (N,) points of hair that hangs behind the face.
         lookup: (2 N, 2) float32 pixels where a point finds hair like its own once it has turned, see :func:`strands`.
         solid: (2 N,) float32 0..1 where the head is opaque, smooth.
@@ -239,7 +239,6 @@ def build_shell(
     """
     z = relief.z
     h, w = z.shape
-    hair = np.maximum(hair, relief.behind)
     xy = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).astype(np.float32) * step
     front = camera.unproject(xy, -z)
     back = front.copy()
@@ -251,12 +250,12 @@ def build_shell(
     faces = np.concatenate([np.stack([a, c, b], -1), np.stack([b, c, d], -1)])
     faces = np.concatenate([faces, faces[:, ::-1] + h * w]).astype(np.int64)
     normals = np.concatenate([grid_normals(front), -grid_normals(back)])
-    lookup = strands(front, back, normals[: h * w].reshape(h, w, 3), hair, step, camera.focal)
+    hidden = _behind_the_face(relief.behind, anchors >= 0, hair, opacity)
+    lookup = strands(front, back, normals[: h * w].reshape(h, w, 3), hidden, step, camera.focal)
     points = np.concatenate([front.reshape(-1, 3), back.reshape(-1, 3)])
     anchor, away = _nearest(anchors)
     away = away * step * -z / camera.focal
     follow = (1 - smoothstep(away, 0, FOLLOW_RANGE)).astype(np.float32)
-    skin_rim = ((hair < 0.3) & (away < RIM_WIDTH)).astype(np.float32)
     twice = np.tile(weights.reshape(-1), 2).astype(np.float32)
     return Shell(
         points=points,
@@ -265,13 +264,22 @@ def build_shell(
         normals=normals,
         anchor=anchor.reshape(-1),
         follow=follow.reshape(-1),
-        rim=skin_rim.reshape(-1),
+        rim=(away < RIM_WIDTH).astype(np.float32).reshape(-1),
         hanging=relief.hanging.reshape(-1),
         lookup=lookup,
         solid=np.tile(smoothstep(cv2.GaussianBlur(opacity, (0, 0), 1.5), 0.15, 0.4).reshape(-1), 2),
         shape=(h, w),
         step=step,
     )
+
+
+OFF = 2  # cells by which the face model's outline may be off
+
+
+def _behind_the_face(behind: Mask, face: Mask, hair: Array, opacity: Array) -> Array:
+    """(h, w) share of hair: 0.5 where it goes on unseen ``behind`` the face, since it is hair that is next to it."""
+    beside = (opacity > 0.5) & (_distance(face) > OFF)
+    return np.where(behind & (_from_nearest(hair, beside) > 0.5), 0.5, hair).astype(np.float32)
 
 
 FACED = 0.35  # cosine between surface and line of sight from which on the photo's pixels show the surface well

@@ -35,9 +35,8 @@ def skin_texture(
     """The unwrapped skin; where some of it was ``covered``, what is filled in has brows and lips of its own."""
     facing = -(view.normals * view.vertices).sum(-1) / np.linalg.norm(view.vertices, axis=-1)
     parts = Parts.of(model)
-    per_vertex = np.column_stack(
-        [view.projected, facing, view.normals, lids.hidden, lids.lashes, _shading(view.normals, parameters), nostrils(model)]
-    )
+    light, deepness = _shading(view.normals, parameters), nostrils(model)
+    per_vertex = np.column_stack([view.projected, facing, view.normals, lids.hidden, lids.lashes, light, deepness])
     attributes, occupied, face = unwrap(model, per_vertex.astype(np.float32))
     x, y = attributes[..., 0] - 0.5, attributes[..., 1] - 0.5
     colour = cv2.remap(head[..., :3], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -46,7 +45,8 @@ def skin_texture(
     lid, lashes, deep = attributes[..., 7], attributes[..., 8:-4], attributes[..., -1]
     within = (parts.inside | parts.eyes)[face]
     faced = occupied * visible(attributes[..., :3], view.depth) * smoothstep(attributes[..., 3], 0.15, 0.45)
-    faced = faced * np.where(within, open_, smoothstep(_density(x, y, occupied), *STRETCH) * (1 - _around(lid)) * (1 - deep))
+    sharp = smoothstep(_density(x, y, occupied), *STRETCH)
+    faced = faced * np.where(within, open_, sharp * (1 - _around(lid)) * (1 - deep))
     seen, haired = (shown * faced).astype(np.float32), (haired * faced).astype(np.float32)
     grey = greyish(colour[seen > 0.5])
     shading = np.where(occupied[..., None], attributes[..., -4:-1] * (1 - DARK * deep[..., None]), 1)

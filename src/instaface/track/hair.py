@@ -27,8 +27,10 @@ BROWS_EYES_LIPS = (
     (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
     (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146),
 )
-# The nose's bridge, its tip; cheeks beside the nose and farther out, chin, above the lip, between the brows.
-PATCHES = ((195,), (4,), (142, 101), (371, 330), (205,), (425,), (199,), (164,), (9,))
+# The nose's bridge, its tip; cheeks beside the nose and farther out, chin, between the brows. Not above the lip: the
+# nose's shadow there looks like brown hair.
+PATCHES = ((195,), (4,), (142, 101), (371, 330), (205,), (425,), (199,), (9,))
+INSIDE = 0.06  # face heights inside of the face's oval that a patch has to lie
 FOREHEAD, CHIN, EYE_CORNERS = 10, 152, (33, 263)
 
 Floats = NDArray[np.float32]
@@ -127,7 +129,7 @@ def _place(landmarks: Floats, size: tuple[int, int], middle: Floats | None) -> P
         disc = np.zeros_like(oval)
         centre = landmarks[list(patch)].mean(0).round().astype(int)
         cv2.circle(disc, (int(centre[0]), int(centre[1])), max(2, int(0.05 * unit)), 1, -1)
-        discs.append((disc > 0) & (marks == 0))
+        discs.append((disc > 0) & (marks == 0) & (outward < -INSIDE))  # what a head turns away lies at its outline
     return Place(x, y, outward, plain, marks > 0, discs)
 
 
@@ -278,7 +280,7 @@ def _prior(place: Place) -> Floats:
     face = 1 - out
     # Inside the oval only the forehead can be covered, by a fringe; the sides of the oval a little, by strands.
     skin = 4.0 * face * (1 - above) * (1 - 0.6 * aside) + 2.0 * under * (1 - aside) - 1.0 * out * above
-    skin += 3.0 * place.marks
+    skin += 6.0 * place.marks
     hair = 1.5 * out * above - 1.0 * face * above - 2.0 * under * (1 - aside) - 1.5 * _ramp(place.y, 0.9, 1.6)
     hair -= 6.0 * _ramp(np.abs(place.x), 0.9, 1.4)
     cloth = -12.0 * (1 - _ramp(place.y, 0.55, 0.8)) + 0.5 * under

@@ -1,0 +1,79 @@
+"""The unwrapped skin: what is mirrored, what is not trusted, what is dark, and what hair hides."""
+
+import numpy as np
+import pytest
+
+from instaface.draft.nostrils import nostrils
+from instaface.draft.relief import _behind_the_face
+from instaface.draft.texture import complete
+from instaface.draft.view import without_rim
+from instaface.face import OpenHead
+from instaface.track.hair import CHIN, EYE_CORNERS, FACE_OVAL, FOREHEAD, INSIDE, _place
+
+SIZE = 512
+
+
+@pytest.fixture(scope="module")
+def model():
+    return OpenHead.load()
+
+
+def _completed(colour, seen):
+    skin, nothing = np.ones((SIZE, SIZE), bool), np.zeros((SIZE, SIZE), np.float32)
+    return complete(colour, seen, nothing, skin, np.ones_like(colour), []).colour
+
+
+def test_mirrored_skin_joins_without_a_border():
+    """The right half is darker and redder in its lower part; of it, only what is close to the middle was seen."""
+    light = np.where(np.arange(SIZE) < SIZE // 2, 1, 0.8)[None, :, None] * np.array([1, 0.96, 0.96])
+    colour = np.broadcast_to([180.0, 140.0, 120.0] * light, (SIZE, SIZE, 3)).astype(np.float32)
+    colour = colour * np.linspace(1.1, 0.9, SIZE, dtype=np.float32)[:, None, None]
+    seen = np.broadcast_to(np.arange(SIZE) < 330, (SIZE, SIZE)).astype(np.float32)
+    drawn = _completed(np.where(seen[..., None] > 0, colour, 0), seen)
+    assert np.abs(drawn[100:400, 325:400] - colour[100:400, 325:400]).max() < 4
+
+
+def test_skin_is_not_trusted_where_one_part_stands_before_another():
+    bare, depth = np.ones((200, 200), np.float32), np.full((200, 200), 60, np.float32)
+    depth[:, 100:] = 64  # a cheek behind a nose
+    core = without_rim(bare, depth, focal=1000.0)
+    assert core[100, 100] < 0.05 and core[100, 70] > 0.99 and core[100, 130] > 0.99
+    slope = np.broadcast_to(np.linspace(60, 70, 200, dtype=np.float32), (200, 200))
+    assert without_rim(bare, np.ascontiguousarray(slope), focal=1000.0).min() > 0.99
+
+
+def test_nostrils_are_two_holes_in_the_lower_nose(model):
+    deep = nostrils(model) > 0.9
+    assert not np.setdiff1d(np.flatnonzero(deep), model.regions["nose"].numpy()).size
+    points = model.vertices(model.neutral())[0].numpy()
+    nose = points[model.regions["nose"].numpy()]
+    middle = (nose[:, 1].min() + nose[:, 1].max()) / 2
+    for side in (-1, 1):
+        hole = points[deep & (side * points[:, 0] > 0)]
+        assert len(hole) > 20 and (hole[:, 1] < middle).all() and (np.abs(hole[:, 0]) > 0.1).all()
+        assert hole[:, 2].max() < nose[:, 2].max() - 0.5  # not the tip
+
+
+@pytest.mark.parametrize(("skin", "expected"), [(1, 0.5), (8, 0.0)], ids=["an outline that is off", "an ear"])
+def test_hair_that_hangs_beside_the_face_goes_on_behind_it(skin, expected):
+    """A face, some cells of skin that the face model does not cover, hair beside them."""
+    column = np.broadcast_to(np.arange(60), (20, 60))
+    face, hair = column >= 30, (column < 30 - skin).astype(np.float32)
+    share = _behind_the_face(face & (column < 40), face, hair, np.ones((20, 60), np.float32))
+    np.testing.assert_allclose(share[:, 30:40], expected)
+    np.testing.assert_allclose(share[:, :30], hair[:, :30])
+
+
+def test_skin_is_learned_well_inside_of_the_face():
+    """Landmarks of a head in profile: half of its face is a line, beside which there is hair."""
+    rng = np.random.default_rng(0)
+    landmarks = rng.uniform(100, 200, (478, 2)).astype(np.float32)
+    angle = np.linspace(-np.pi / 2, 1.5 * np.pi, len(FACE_OVAL), endpoint=False)
+    oval = np.stack([150 + 50 * np.cos(angle), 150 + 70 * np.sin(angle)], -1)
+    oval[:, 0] = np.minimum(oval[:, 0], 160)
+    landmarks[list(FACE_OVAL)] = oval
+    landmarks[FOREHEAD], landmarks[CHIN] = (150, 80), (150, 220)
+    landmarks[list(EYE_CORNERS)] = [(120, 130), (160, 130)]
+    place = _place(landmarks, (300, 300), None)
+    for patch in place.patches:
+        assert place.outside[patch].max(initial=-1) < -INSIDE
