@@ -193,13 +193,16 @@ def _hidden_ears(view: View, model: MorphableModel, parts: Parts, bare: Array, h
     triangles, columns = view.sides(model)
     left, _, right, _ = view.head_box(model)
     top, bottom = (int(np.clip(row, 0, len(hair) - 1)) for row in view.ear_rows(model))
-    hidden, framed = np.zeros_like(triangles), np.zeros_like(columns)
+    hidden, framed, any_seen = np.zeros_like(triangles), np.zeros_like(columns), False
     for of_side, side in ((triangles, columns), (~triangles, ~columns)):
         seen = (view.ears * bare)[:, side].sum() > EAR_SEEN * view.ears.sum()
         width = hair[top : bottom + 1, side].sum(1).mean() / (right - left)
         if width > CURTAIN and not seen:
             hidden |= parts.ears & of_side
             framed |= side
+        any_seen |= bool(seen)
+    if hidden.any() and not any_seen:  # a head that is turned away hides its far ear: hair does on both sides
+        hidden = parts.ears
     return hidden, framed
 
 

@@ -158,14 +158,12 @@ def _gain(colour: Array, both: Array) -> Array:
 
     Args:
         colour: (S, S, 3) float32.
-        both: (S, S) float32 0..1, trust in a texel and its mirror image.
+        both: (S, S) float32 0..1, trust in a texel and its mirror image; its own mirror image.
     """
-    stack = np.dstack([colour * both[..., None], colour[:, ::-1] * both[..., None], both])
-    size = colour.shape[0] // COARSE
+    stack, size = np.dstack([colour * both[..., None], both]), colour.shape[0] // COARSE
     small = cv2.GaussianBlur(cv2.resize(stack, (size, size), interpolation=cv2.INTER_AREA), (0, 0), EVEN)
-    own, others, weight = small[..., :3], small[..., 3:6], small[..., 6]
-    faint = FAINT * weight[..., None] + 1e-3
-    ratio = np.log((own + faint) / (others + faint))
+    own, weight = small[..., :3] + FAINT * small[..., 3:] + 1e-3, small[..., 3]
+    ratio = np.log(own / own[:, ::-1])
     grey = ratio.mean(-1, keepdims=True)
     ratio = grey.clip(-np.log(GAIN), np.log(GAIN)) + (ratio - grey).clip(-np.log(TINT), np.log(TINT))
     ratio = push_pull(ratio.astype(np.float32), smoothstep(weight, 0.05, 0.5))
