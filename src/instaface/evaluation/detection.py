@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,25 +20,38 @@ def features(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     Log energy and kurtosis of each level of the Laplacian pyramid in each cell of a grid, the radial power spectrum
     (up-sampling leaves traces in it: Durall et al. 2020), means and deviations of the colours.
     """
-    values = [pixels.reshape(-1, 3).mean(0) / 255, pixels.reshape(-1, 3).std(0) / 255]
+    import cv2
+
+    values = [statistic[:, 0] / 255 for statistic in cv2.meanStdDev(pixels)]
     for level in laplacian_pyramid(pixels)[:-1]:
-        grey = level.mean(2)
-        for row in np.array_split(grey, CELLS):
+        squares = _grey(level) ** 2
+        for row in np.array_split(squares, CELLS):
             for cell in np.array_split(row, CELLS, axis=1):
-                square = float((cell**2).mean()) + 1e-9
-                values.append([np.log(square), np.log(float((cell**4).mean()) / square**2 + 1e-9)])
-    values.append(radial_spectrum(pixels.mean(2)))
+                square = float(cell.mean()) + 1e-9
+                values.append([np.log(square), np.log(float((cell * cell).mean()) / square**2 + 1e-9)])
+    values.append(radial_spectrum(_grey(pixels.astype(np.float32))))
     return np.concatenate(values).astype(np.float32)
+
+
+def _grey(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W) means of the channels of (H, W, 3)."""
+    return (picture[..., 0] + picture[..., 1] + picture[..., 2]) / 3
 
 
 def radial_spectrum(grey: NDArray[np.floating]) -> NDArray[np.float64]:
     """(RINGS,) log power of a (H, W) picture by spatial frequency, from 0 to the Nyquist frequency."""
-    window = np.outer(np.hanning(grey.shape[0]), np.hanning(grey.shape[1]))
+    window, ring = _spectrum_parts(*grey.shape)
     power = np.abs(np.fft.rfft2((grey - grey.mean()) / 255 * window)) ** 2
-    frequency = np.hypot(np.fft.fftfreq(grey.shape[0])[:, None], np.fft.rfftfreq(grey.shape[1])[None])
-    ring = np.minimum((frequency * 2 * RINGS).astype(int), RINGS)
     total = np.bincount(ring.ravel(), power.ravel(), RINGS + 1)[:RINGS]
     return np.log(total / np.bincount(ring.ravel(), minlength=RINGS + 1)[:RINGS] + 1e-9)
+
+
+@lru_cache(maxsize=8)
+def _spectrum_parts(height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(H, W) Hann window of a picture and (H, W // 2 + 1) ring of each of its spectrum's frequencies."""
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    ring = np.minimum((frequency * 2 * RINGS).astype(int), RINGS)
+    return np.outer(np.hanning(height), np.hanning(width)), ring
 
 
 def detection_scores(

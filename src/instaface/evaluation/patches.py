@@ -76,8 +76,9 @@ def projected(descriptors: Descriptors, onto: Descriptors) -> Descriptors:
 
 def sorted_distance(a: Descriptors, b: Descriptors) -> float:
     """Mean distance of (P, N) and (P, M) sorted projections, by as many quantiles as the smaller set has."""
-    count = min(a.shape[1], b.shape[1])
-    a, b = (x[:, ((np.arange(count) + 0.5) * x.shape[1] / count).astype(int)] for x in (a, b))
+    if a.shape != b.shape:
+        count = min(a.shape[1], b.shape[1])
+        a, b = (x[:, ((np.arange(count) + 0.5) * x.shape[1] / count).astype(int)] for x in (a, b))
     return float(np.abs(a - b).mean())
 
 
@@ -101,8 +102,8 @@ def excess(
     halves = [k % 2 for k in range(len(sources))] if halves is None else halves
     if len(set(halves)) < 2:
         return float("nan"), float("nan")
-    channels = np.concatenate(sources).reshape(-1, 3)
-    scale = np.tile(1 / np.maximum(channels.std(0), 1e-6), PATCH**2).astype(np.float32)
+    channels = np.ascontiguousarray(np.concatenate(sources).reshape(-1, 3).T)
+    scale = np.tile(1 / np.maximum(channels.std(1), 1e-6), PATCH**2).astype(np.float32)
     onto = scale[:, None] * directions(PATCH**2 * 3)
     made, real = (
         [
