@@ -8,6 +8,8 @@ from instaface.errors import InstaFaceError
 from instaface.recognise import load_recogniser
 from instaface.recognise.align import crop_similarity, similarity_transform
 from instaface.recognise.arcface import ArcFace
+from instaface.recognise.dlib_resnet import weights
+from instaface.recognise.recogniser import unit
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,15 @@ def test_embeddings_are_unit_vectors_and_survive_mirroring_and_size(dlib, astron
     np.testing.assert_allclose(np.linalg.norm(faces, axis=1), 1, atol=1e-5)
     assert dlib.similarity(faces[0], faces[1]) > 0.96
     assert dlib.similarity(faces[0], faces[2]) > 0.99
+
+
+def test_the_network_gives_what_dlib_does(dlib, astronaut):
+    import dlib as original
+
+    aligned = dlib.align(astronaut, dlib.find_points(astronaut))
+    faces = np.stack([aligned, aligned[:, ::-1]])
+    wanted = original.face_recognition_model_v1(str(weights())).compute_face_descriptor([*faces])
+    np.testing.assert_allclose(dlib.embed(faces), unit(np.array(wanted)), atol=1e-5)
 
 
 def test_another_face_is_not_the_same_person(dlib, astronaut):

@@ -50,8 +50,11 @@ class DlibResNet(FaceRecogniser):
     def embed(self, aligned: NDArray[np.uint8]) -> NDArray[np.float32]:
         if len(aligned) == 0:
             return np.zeros((0, self.dimension), np.float32)
-        faces = [np.ascontiguousarray(face, np.uint8) for face in aligned]
-        return unit(np.array(_network().compute_face_descriptor(faces)))
+        import torch
+
+        with torch.inference_mode():
+            faces = torch.from_numpy(np.ascontiguousarray(aligned)).permute(0, 3, 1, 2)
+            return unit(_network()(faces.float()).numpy())
 
     def find_points(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """The template's five points of the largest upright face, by dlib's own detector, with no other landmarks.
@@ -91,9 +94,14 @@ def five_points(pixels: NDArray[np.uint8], box: tuple[float, float, float, float
 
 @cache
 def _network() -> Any:
-    import dlib
+    from instaface.recognise.dlib_network import DlibNetwork
 
-    return dlib.face_recognition_model_v1(str(_model("dlib_face_recognition_resnet_model_v1.dat")))
+    return DlibNetwork.load(weights())
+
+
+def weights() -> Path:
+    """dlib's file of the network."""
+    return _model("dlib_face_recognition_resnet_model_v1.dat")
 
 
 @cache
