@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from instaface.draft import draft, kernels, marks_of, take_apart
-from instaface.draft.points import MOST
-from instaface.draft.relight import bounded, continued, light_change, relight, shading
+from instaface.draft.relight import MOST, bounded, continued, light_change, relight, shading
 from instaface.draft.surfaces import Surfaces
 from instaface.face import Camera, OpenHead
 from instaface.face.colour import linear_from_pixels, srgb_from_linear

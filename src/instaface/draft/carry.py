@@ -17,7 +17,7 @@ from instaface.draft.relight import bounded, shading
 from instaface.draft.scene import Scene
 from instaface.draft.surfaces import BACK, FRONT, MESH, Patch, Surfaces, seen
 from instaface.face import FaceParameters
-from instaface.render.rasterise import Raster, coverage, extend, in_bands, interpolate, rasterise, visible
+from instaface.render.rasterise import Raster, draw, in_bands, interpolate, rasterise, visible
 
 Array = NDArray[np.float32]
 
@@ -78,42 +78,65 @@ def carry(
     if not len(patch.faces):
         return Layer.nothing()
     # 1. What each pixel sees.
-    faces, after = patch.faces, surfaces.after[patch.points]
+    after = surfaces.after[patch.points]
     window = _window(after, *scene.depth.shape)
     after -= np.array([window[1].start, window[0].start, 0], np.float32)
     size = (window[0].stop - window[0].start, window[1].stop - window[1].start)
-    raster, cover = rasterise(after, faces, *size), coverage(after, faces, *size)
-    raster = extend(raster, cover)
+    raster, cover = draw(after, patch.faces, *size)
+    drawn = _drawn(raster.covered & (cover > 0))
+    if not drawn.size:
+        return Layer.nothing()
+    pixels = _chosen(raster, drawn)
     # 2. Where that was in the photo.
-    values = interpolate(raster, faces, surfaces.values[patch.points])
-    source = _located(scene, raster, values, window)
-    place = np.ascontiguousarray(source[..., :2])
-    at = place - 0.5
-    kind = patch.kind
-    sharp = cv2.INTER_LINEAR if kind == BACK else cv2.INTER_CUBIC  # of the shell's back only the opacity counts
+    values = interpolate(pixels, patch.faces, surfaces.values[patch.points])
+    source = _located(scene, drawn, values, window)
+    at = source[..., :2] - 0.5
+    sharp = cv2.INTER_LINEAR if patch.kind == BACK else cv2.INTER_CUBIC  # of the shell's back only the opacity counts
     photo = cv2.remap(scene.head, at, None, sharp, borderMode=cv2.BORDER_REPLICATE)
-    masks = cv2.remap(scene.skin_masks if kind == MESH else scene.masks, at, None, cv2.INTER_LINEAR)
+    masks = cv2.remap(scene.skin_masks if patch.kind == MESH else scene.masks, at, None, cv2.INTER_LINEAR)
     change = float(surfaces.change)
     marks = cv2.remap(scene.marks, at, None, cv2.INTER_LINEAR) if change else np.empty((0, 0, 3), np.float32)
     # 3. What is seen of it there, and what stands in for the rest: the unwrapped texture, or hair from farther inside.
-    colour, ratio, flat = (np.empty(shape, np.float32) for shape in ((*size, 3), (*size, 3), (4, *size)))
-    seen, results = (raster.face_index, cover, values, photo, masks), (marks, change, colour, ratio, flat)
-    if kind != MESH:
-        found = np.ascontiguousarray(values[..., kernels.LOOKUP : kernels.LOOKUP + 2]) - 0.5
-        strands = cv2.remap(scene.head, found, None, cv2.INTER_LINEAR)
-        in_bands(kernels.shell_rows, size[0], None, kind == FRONT, *seen, strands, *results)
-    else:
-        uv = interpolate(raster, patch.uv_faces, scene.start.uv) - 0.5
+    colour, ratio = np.zeros((cover.size, 3), np.float32), np.ones((cover.size, 3), np.float32)
+    flat = np.tile(np.array([0, 0, 1, 1], np.float32), (cover.size, 1))
+    shows, results = (drawn, cover.reshape(-1)[drawn], values, photo, masks), (marks, change, colour, ratio, flat)
+    if patch.kind == MESH:
+        uv = interpolate(pixels, patch.uv_faces, scene.start.uv) - 0.5
         texture = cv2.remap(scene.texture.stacked, uv, None, cv2.INTER_LINEAR)
         shown = visible(source, scene.depth)
-        around = cv2.dilate(shown.astype(np.float32), np.ones((3, 3)))
+        around = np.isinf(scene.depth[window]).view(np.uint8)
+        around.reshape(-1)[drawn] = shown
+        around = cv2.dilate(around, np.ones((3, 3))).reshape(-1)[drawn]
         sure = np.empty((0, 0), np.float32) if trusted is None else cv2.remap(trusted, at, None, cv2.INTER_LINEAR)
-        in_bands(kernels.skin_rows, size[0], None, *seen, texture, shown, around, sure, *results)
-    alpha, seen_share, still, over = flat
+        in_bands(kernels.skin_rows, len(drawn), None, *shows, texture, shown, around, sure, *results)
+    else:
+        found = values[..., kernels.LOOKUP : kernels.LOOKUP + 2] - 0.5
+        strands = cv2.remap(scene.head, found, None, cv2.INTER_LINEAR)
+        in_bands(kernels.shell_rows, len(drawn), None, patch.kind == FRONT, *shows, strands, *results)
+    # 4. As pictures over the window.
+    alpha, seen_share, still, over = np.ascontiguousarray(flat.T).reshape(4, *size)
     if before is not None:
         in_front = np.minimum(before[window], FARTHEST) - raster.depth
         over *= smoothstep(in_front, -SHELL_TOLERANCE, 0)
-    return Layer(window, colour, alpha, seen_share, still, ratio, raster.depth, over, place)
+    place = scene.positions[window].copy()
+    place.reshape(-1, 2)[drawn] = source[..., :2]
+    pictures = (part.reshape(*size, 3) for part in (colour, ratio))
+    return Layer(window, next(pictures), alpha, seen_share, still, next(pictures), raster.depth, over, place)
+
+
+LINE = 256  # pixels in a row of what is worked on at once
+
+
+def _drawn(shown: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(n, LINE) indices of the pixels that show something; the last one fills up the last row."""
+    drawn = np.flatnonzero(shown)
+    return np.pad(drawn, (0, -len(drawn) % LINE), "edge").reshape(-1, LINE) if len(drawn) else drawn
+
+
+def _chosen(raster: Raster, pixels: NDArray[np.int64]) -> Raster:
+    """Some pixels of a raster, in their order."""
+    flat = raster.face_index.reshape(-1), raster.barycentric.reshape(-1, 3), raster.depth.reshape(-1)
+    return Raster(*(part[pixels] for part in flat))
 
 
 def carry_glasses(scene: Scene, edited: FaceParameters, before: Array) -> Layer:
@@ -135,10 +158,10 @@ def carry_glasses(scene: Scene, edited: FaceParameters, before: Array) -> Layer:
     height, width = before[window].shape
     raster = rasterise(after, sheet.faces, height, width)
     ratio = bounded(np.log(shading(n1, edited.light) / shading(n0, scene.parameters.light)))
-    values = np.concatenate([points, facing[:, None], ratio, way[:, None]], -1)
-    attributes = interpolate(raster, sheet.faces, values.astype(np.float32))
+    values = np.concatenate([points, facing[:, None], ratio, way[:, None]], -1).astype(np.float32)
+    attributes = interpolate(raster, sheet.faces, values)
     facing, ratio = attributes[..., 3], attributes[..., 4:7]
-    source = _located(scene, raster, attributes, window)
+    source = _located(scene, np.arange(height * width).reshape(height, width), attributes, window)
     picture = cv2.remap(
         sheet.picture, source[..., 0] - 0.5, source[..., 1] - 0.5, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT
     )
@@ -163,18 +186,16 @@ def _window(points: Array, height: int, width: int) -> tuple[slice, slice]:
     return slice(int(top), int(bottom)), slice(int(left), int(right))
 
 
-def _located(scene: Scene, raster: Raster, values: Array, window: tuple[slice, slice]) -> Array:
-    """(H, W, 3) x, y and depth in the photo of what each pixel shows; its own place where it shows nothing.
+def _located(scene: Scene, pixels: NDArray[np.int64], values: Array, window: tuple[slice, slice]) -> Array:
+    """(h, w, 3) x, y and depth in the photo of what pixels show.
 
     Args:
         scene: the photo taken apart.
-        raster: of the window.
-        values: (H, W, C) of which the first three are places in the photo's camera space.
+        pixels: (h, w) indices of the window's pixels.
+        values: (h, w, C) of which the first three are places in the photo's camera space.
         window: rows and columns of the canvas.
     """
-    source = np.empty((*raster.face_index.shape, 3), np.float32)
-    camera, corner = scene.camera, (window[0].start, window[1].start)
-    in_bands(
-        kernels.locate_rows, len(source), None, *corner, camera.focal, *camera.center, raster.face_index, values, source
-    )
+    source, (rows, columns) = np.empty((*pixels.shape, 3), np.float32), window
+    view = columns.start, rows.start, columns.stop - columns.start, scene.camera.focal, *scene.camera.center
+    in_bands(kernels.locate_rows, len(source), None, *view, pixels, values, source)
     return source

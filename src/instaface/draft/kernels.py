@@ -28,14 +28,14 @@ SHOULDERED = 0.15, 0.45  # share of the head's turn below which the neck widens 
 TURN_STRETCH = 2.0, 3.5  # growth of a surface across its slope, from well borne to not at all
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def smooth(x, low, high):  # type: ignore[no-untyped-def]
     """0 below ``low``, 1 above ``high``, smooth between."""
     t = min(max((x - low) / (high - low), 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def shows(alpha):  # type: ignore[no-untyped-def]
     """0..1, whether something of this opacity is seen."""
     return smooth(alpha, VISIBLE, 4 * VISIBLE)
@@ -47,7 +47,7 @@ TO_LINEAR = linear_from_srgb(_EVEN).astype(np.float32)
 TO_SRGB = srgb_from_linear(_EVEN**2).astype(np.float32)  # by the square root, since the curve is steep at 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _look_up(table, x):  # type: ignore[no-untyped-def]
     """A function tabulated over 0..1."""
     place = min(max(x, 0.0), 1.0) * TABLE
@@ -55,7 +55,7 @@ def _look_up(table, x):  # type: ignore[no-untyped-def]
     return np.float32(table[k] + (place - k) * (table[k + 1] - table[k]))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _lit(r, g, b, kr, kg, kb):  # type: ignore[no-untyped-def]
     """An sRGB pixel 0..255 times a ratio in linear RGB; what gets bright approaches white, as on film."""
     if max(abs(kr - 1), abs(kg - 1), abs(kb - 1)) < SAME_LIGHT:
@@ -74,7 +74,7 @@ def _lit(r, g, b, kr, kg, kb):  # type: ignore[no-untyped-def]
     return top * r, top * g, top * b
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def relight_rows(first, last, colour, ratio, out):  # type: ignore[no-untyped-def]
     """(H, W, 3) colours in their new light."""
     for j in range(first, last):
@@ -84,19 +84,25 @@ def relight_rows(first, last, colour, ratio, out):  # type: ignore[no-untyped-de
             out[j, i, 0], out[j, i, 1], out[j, i, 2] = _lit(r, g, b, kr, kg, kb)
 
 
-@njit(cache=True, nogil=True)
-def locate_rows(first, last, top, left, focal, cx, cy, face_index, values, source):  # type: ignore[no-untyped-def]
-    """Where in the photo the surface that a pixel shows was: (H, W, 3) x, y, depth.
+@njit(cache=True, nogil=True, error_model="numpy")
+def locate_rows(first, last, left, top, width, focal, cx, cy, pixels, values, source):  # type: ignore[no-untyped-def]
+    """Where in the photo the surface that a pixel shows was; a place that is the pixel's own is moved to its centre.
 
-    A place that is the pixel's own is moved to its very centre; a pixel without surface is its own place.
+    Args:
+        left, top, width: of the window, pixels.
+        focal, cx, cy: of the camera, pixels.
+        pixels: (h, w) int64 indices of the window's pixels.
+        values: (h, w, C) of which the first three are places in the photo's camera space; 0 where there is nothing,
+            which is its own place.
+        source: (h, w, 3) results: x, y, depth.
     """
     for j in range(first, last):
-        for i in range(face_index.shape[1]):
-            own_x, own_y = np.float32(left + i + 0.5), np.float32(top + j + 0.5)
-            if face_index[j, i] < 0:
+        for i in range(pixels.shape[1]):
+            own_x, own_y = np.float32(left + pixels[j, i] % width + 0.5), np.float32(top + pixels[j, i] // width + 0.5)
+            depth = -values[j, i, BEFORE + 2]
+            if depth <= 0:
                 source[j, i, 0], source[j, i, 1], source[j, i, 2] = own_x, own_y, np.inf
                 continue
-            depth = -values[j, i, BEFORE + 2]
             x = np.float32(cx + focal * values[j, i, BEFORE] / depth)
             y = np.float32(cy - focal * values[j, i, BEFORE + 1] / depth)
             if max(abs(x - own_x), abs(y - own_y)) < OWN:
@@ -104,37 +110,28 @@ def locate_rows(first, last, top, left, focal, cx, cy, face_index, values, sourc
             source[j, i, 0], source[j, i, 1], source[j, i, 2] = x, y, depth
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _turned(before, after):  # type: ignore[no-untyped-def]
     """0..1, how well a surface's pixels bear its turn, from the cosines of its slope in the photo and in the edit."""
     return smooth(before, 0.05, 0.3) * (1 - smooth(after / max(before, 1e-3), *TURN_STRETCH))
 
 
-@njit(cache=True, nogil=True)
-def _put(j, i, seen, mirrored, inside, opacity, still, values, photo, fallback, marks, change, colour, ratio, flat):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put(j, i, pixel, seen, mirrored, inside, values, photo, fallback, marks, change, colour, ratio, flat):  # type: ignore[no-untyped-def]
     """A layer's pixel: the photo as far as it is ``seen``, else the fallback; marks go with the old light."""
     for c in range(3):
-        colour[j, i, c] = fallback[j, i, c] + seen * (photo[j, i, c] - fallback[j, i, c])
-        ratio[j, i, c] = values[j, i, RATIO + c]
+        colour[pixel, c] = fallback[j, i, c] + seen * (photo[j, i, c] - fallback[j, i, c])
+        ratio[pixel, c] = values[j, i, RATIO + c]
         if change > 0:
-            ratio[j, i, c] *= np.exp(-change * seen * marks[j, i, c])
-    flat[0, j, i] = opacity
-    flat[1, j, i] = (seen + MIRRORED * (1 - seen) * mirrored) * inside
-    flat[2, j, i] = still
+            ratio[pixel, c] *= np.exp(-change * seen * marks[j, i, c])
+    flat[pixel, 1] = (seen + MIRRORED * (1 - seen) * mirrored) * inside
 
 
-@njit(cache=True, nogil=True)
-def _put_nothing(j, i, colour, ratio, flat):  # type: ignore[no-untyped-def]
-    for c in range(3):
-        colour[j, i, c], ratio[j, i, c] = 0, 1
-    flat[0, j, i], flat[1, j, i], flat[2, j, i], flat[3, j, i] = 0, 0, 1, 1
-
-
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def skin_rows(  # type: ignore[no-untyped-def]
     first,
     last,
-    covered,
+    pixels,
     cover,
     values,
     photo,
@@ -152,26 +149,23 @@ def skin_rows(  # type: ignore[no-untyped-def]
     """The face model: the photo where the camera saw it, else the unwrapped texture.
 
     Args:
-        covered: (H, W) int32, -1 where nothing is drawn.
-        cover: (H, W) share of the pixel that is covered.
-        values: (H, W, COLUMNS) of the surfaces.
-        photo: (H, W, 4) the head's colour and opacity, at the places of the photo that the pixels show.
-        masks: (H, W, 4) bare, bare without its rim, inside and hair, there.
-        texture: (H, W, 4) colour and share mirrored.
-        shown: (H, W) bool, whether the camera saw that place.
-        around: (H, W) the same of any neighbour: an anti-aliased border shows a bit more.
-        trusted: (H, W) 0..1 where the photo shows these parts for certain; (0, 0) trusts all.
-        marks: (H, W, 3) of the photo's light; (0, 0, 3) without ``change``.
+        pixels: (h, w) int64 those of the window's N pixels that show something; all else of (h, w, ...) belongs to them.
+        cover: (h, w) share of the pixel that is covered.
+        values: (h, w, COLUMNS) of the surfaces.
+        photo: (h, w, 4) the head's colour and opacity, at the places of the photo that the pixels show.
+        masks: (h, w, 4) bare, bare without its rim, inside and hair, there.
+        texture: (h, w, 4) colour and share mirrored.
+        shown: (h, w) bool, whether the camera saw that place.
+        around: (h, w) uint8, the same of any neighbour: an anti-aliased border shows a bit more.
+        trusted: (h, w) 0..1 where the photo shows these parts for certain; (0, 0) trusts all.
+        marks: (h, w, 3) of the photo's light; (0, 0, 3) without ``change``.
         change: 0..1, how far the light is another one.
-        colour, ratio: (H, W, 3) results.
-        flat: (4, H, W) results: opacity, coverage, still, over.
+        colour, ratio: (N, 3) results.
+        flat: (N, 4) results: opacity, coverage, still, over.
     """
     for j in range(first, last):
-        for i in range(cover.shape[1]):
-            if covered[j, i] < 0 or cover[j, i] <= 0:
-                _put_nothing(j, i, colour, ratio, flat)
-                continue
-            before, after = values[j, i, FACING], values[j, i, FACING + 1]
+        for i in range(pixels.shape[1]):
+            pixel, before, after = pixels[j, i], values[j, i, FACING], values[j, i, FACING + 1]
             alpha = min(max(photo[j, i, 3], 0.0), 1.0)
             still = (1 - smooth(values[j, i, MOVED], *STILL)) * around[j, i]
             geometric = _turned(before, after) if shown[j, i] else 0.0
@@ -186,46 +180,39 @@ def skin_rows(  # type: ignore[no-untyped-def]
             # Where the neck widens to the shoulders, which do not turn, it is only what the photo shows of it.
             low = 1 - smooth(values[j, i, WEIGHT], *SHOULDERED)
             opacity = (1 - geometric * silhouette * (1 - alpha)) * (1 - low * (1 - (alpha if shown[j, i] else 0.0)))
-            opacity *= cover[j, i]
             inside, mirrored = masks[j, i, 2], texture[j, i, 3]
-            _put(
-                j, i, seen, mirrored, inside, opacity, still, values, photo, texture, marks, change, colour, ratio, flat
-            )
-            flat[3, j, i] = 1
+            _put(j, i, pixel, seen, mirrored, inside, values, photo, texture, marks, change, colour, ratio, flat)
+            flat[pixel, 0], flat[pixel, 2], flat[pixel, 3] = opacity * cover[j, i], still, 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def shell_rows(  # type: ignore[no-untyped-def]
-    first, last, front, covered, cover, values, photo, masks, strands, marks, change, colour, ratio, flat
+    first, last, front, pixels, cover, values, photo, masks, strands, marks, change, colour, ratio, flat
 ):
     """The shell: the photo on its front, hair from well inside of it on its rim and back.
 
     Args:
         front: whether it is the shell's front.
-        strands: (H, W, 4) colour and opacity of hair like that which is shown.
-        masks: (H, W, 4) surface, bare, inside and hair, at the places of the photo that the pixels show.
+        strands: (h, w, 4) colour and opacity of hair like that which is shown.
+        masks: (h, w, 4) surface, bare, inside and hair, at the places of the photo that the pixels show.
         others: as of :func:`skin_rows`.
     """
     for j in range(first, last):
-        for i in range(cover.shape[1]):
-            if covered[j, i] < 0 or cover[j, i] <= 0:
-                _put_nothing(j, i, colour, ratio, flat)
-                continue
-            before, after = values[j, i, FACING], values[j, i, FACING + 1]
+        for i in range(pixels.shape[1]):
+            pixel, before, after = pixels[j, i], values[j, i, FACING], values[j, i, FACING + 1]
             alpha, surface = min(max(photo[j, i, 3], 0.0), 1.0), masks[j, i, 0]
-            still = 1 - smooth(values[j, i, MOVED], *STILL)
             opacity = alpha if front else smooth(alpha, 0.3, 0.7)
             # Hair that turns to the front ends as solid as it is; skin beside the face model has its own soft end.
             rising = smooth(after - before, 0.0, 0.15) * smooth(masks[j, i, 3], 0.0, 0.3)
             opacity += rising * (values[j, i, SOLID] - opacity)
             opacity *= (1 - max(values[j, i, PAST], 1 - smooth(after, 0.05, 0.3)) * (1 - masks[j, i, 3])) * cover[j, i]
-            seen = _turned(before, after) * (1 - surface) if front else 0.0
-            inside = masks[j, i, 2]
-            _put(j, i, seen, 1.0, inside, opacity, still, values, photo, strands, marks, change, colour, ratio, flat)
-            flat[3, j, i] = 1 - surface
+            seen, inside = _turned(before, after) * (1 - surface) if front else 0.0, masks[j, i, 2]
+            _put(j, i, pixel, seen, 1.0, inside, values, photo, strands, marks, change, colour, ratio, flat)
+            flat[pixel, 0], flat[pixel, 3] = opacity, 1 - surface
+            flat[pixel, 2] = 1 - smooth(values[j, i, MOVED], *STILL)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def mix_rows(first, last, one, opacity, out):  # type: ignore[no-untyped-def]
     """Mixes (H, W, 3) ``one`` into ``out`` where the ``opacity`` (H, W) is that of loose hair."""
     for j in range(first, last):
@@ -237,7 +224,7 @@ def mix_rows(first, last, one, opacity, out):  # type: ignore[no-untyped-def]
                 out[j, i, c] = one[j, i, c] + keep * (out[j, i, c] - one[j, i, c])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def sum_rows(first, last, values, weights, total):  # type: ignore[no-untyped-def]
     """Sums over the cells of a coarse grid, of which the rows are counted here.
 
@@ -260,7 +247,7 @@ def sum_rows(first, last, values, weights, total):  # type: ignore[no-untyped-de
                     cell[3] += weight
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def overlaid_rows(first, last, top, left, alpha, layer_still, layer_source, through, moved, source, found):  # type: ignore[no-untyped-def]
     """Looks past one layer, from the nearest to the farthest.
 
@@ -287,7 +274,7 @@ def overlaid_rows(first, last, top, left, alpha, layer_still, layer_source, thro
             through[y, x] *= 1 - a
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def look_up(picture, x, y, out):  # type: ignore[no-untyped-def]
     """(C,) values of a picture (H, W, C) at a place in pixels, linearly between their centres."""
     height, width, channels = picture.shape
@@ -305,7 +292,7 @@ FRINGE = 0.03, 0.08  # of the canvas' longer side: how far inside and outside of
 HAIRY = 0.15, 0.45  # share of hair along an outline, from skin's to hair's
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def near_rows(first, last, size, away, solid, share, near):  # type: ignore[no-untyped-def]
     """(H, W) 1 close to where hair is the edited outline, 0 far from it, and where the outline is skin.
 
@@ -324,7 +311,7 @@ def near_rows(first, last, size, away, solid, share, near):  # type: ignore[no-u
                 near[j, i] = (1 - smooth(away[j, i] / reach, 0.5, 1.0)) * smooth(share[j, i], *HAIRY)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def soften_rows(first, last, opacity, near, shift, head, loose, static, gone, alpha, moved, colour):  # type: ignore[no-untyped-def]
     """The outline's softness, the colour of loose hair there, and what of it moves.
 
@@ -360,7 +347,7 @@ def soften_rows(first, last, opacity, near, shift, head, loose, static, gone, al
                 moved[j, i] = max(moved[j, i], open_ * max(gone[j, i], away))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def paint_rows(first, last, top, left, layer_colour, alpha, coverage, layer_ratio, colour, ratio, seen, known):  # type: ignore[no-untyped-def]
     """Lays one layer over what is painted, from the farthest to the nearest.
 
@@ -384,7 +371,7 @@ def paint_rows(first, last, top, left, layer_colour, alpha, coverage, layer_rati
             known[y, x] += a * ((1.0 if coverage[j, i] > KNOWN else 0.0) - known[y, x])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def finish_rows(  # type: ignore[no-untyped-def]
     first,
     last,

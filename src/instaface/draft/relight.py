@@ -18,10 +18,10 @@ from torch import Tensor
 
 from instaface.draft.fill import push_pull, smoothstep
 from instaface.draft.kernels import relight_rows
-from instaface.draft.points import bound_points, shade_points
 from instaface.draft.texture import unwrap
 from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.face.colour import linear_from_srgb
+from instaface.face.light import shade
 from instaface.render.maps import sample_texture
 from instaface.render.occlusion import unshadowed
 from instaface.render.rasterise import in_bands, interpolate, rasterise
@@ -30,18 +30,24 @@ from instaface.track import TrackedFace
 Array = NDArray[np.float32]
 
 
-def shading(normals: Array, light: Tensor, shadow: Array | None = None) -> Array:
+MOST = 1 / 16, 3.5  # times a pixel's light at most; dark pixels are noise where they are made bright
+KNEE = 0.6  # share of the way there (of the logarithm) from which on changes are held back, so as to end softly
+DIMMEST = 0.08  # of the mean shading: where less light falls there is nothing to scale
+TINT = 0.3  # share of the old light's changes of colour over the face that is believed
+
+
+def shading(normals: Array, light: Tensor, shadow: Array | float = 1.0) -> Array:
     """(N, 3) light on surfaces, with an even colour and never close to nothing.
 
     Args:
         normals: (N, 3) unit, camera space.
         light: (1, 9, 3) coefficients.
-        shadow: (N,) share of the light that is left where the head shades itself.
+        shadow: (N, 1) share of the light that is left where the head shades itself.
     """
-    shadow = np.ones(len(normals), np.float32) if shadow is None else shadow
-    normals, lit = np.ascontiguousarray(normals, np.float32), np.empty((len(normals), 3), np.float32)
-    in_bands(shade_points, len(lit), None, normals, light[0].numpy(), facing_colour(light), shadow, lit)
-    return lit
+    mean = facing_colour(light)
+    even = TINT * torch.eye(3) + (1 - TINT) / 3  # of colours over their mean: shading is linear in the light
+    lit = shade(torch.from_numpy(normals)[None].float(), light / torch.from_numpy(mean) @ even)[0].numpy() * shadow
+    return mean * (np.float32(DIMMEST) + _softplus(lit - np.float32(DIMMEST), np.float32(0.5 * DIMMEST)))
 
 
 def facing_colour(light: Tensor) -> Array:
@@ -54,17 +60,23 @@ def facing_colour(light: Tensor) -> Array:
     return torch.maximum(facing, 0.3 * light[0, 0]).clamp(min=1e-3).numpy()
 
 
+def _softplus(x: Array, width: np.float32) -> Array:
+    """``max(x, 0)`` without a kink, which shows as a line across a face."""
+    return np.maximum(x, 0) + width * np.log(1 + np.exp(-np.abs(x) / width))
+
+
 def bounded(log: Array) -> Array:
     """Natural logarithms of ratios to ratios within ``MOST``; untouched up to ``KNEE`` of the way there."""
-    ratio = np.empty_like(log, order="C")
-    in_bands(bound_points, log.size, None, np.ascontiguousarray(log).reshape(-1), ratio.reshape(-1))
-    return ratio
+    end = np.where(log < 0, *np.log(MOST).astype(np.float32))
+    way, rest = log / end, np.float32(1 - KNEE)
+    over = np.maximum(way - np.float32(KNEE), 0)
+    return np.exp(end * (np.minimum(way, np.float32(KNEE)) + rest * np.tanh(over / rest)))
 
 
 def head_shadow(model: MorphableModel, parameters: FaceParameters) -> Array:
-    """(V,) share of the light that the head itself lets through to each vertex."""
+    """(V, 1) share of the light that the head itself lets through to each vertex."""
     with torch.no_grad():
-        return unshadowed(model, parameters, parameters.light[0]).numpy()
+        return unshadowed(model, parameters, parameters.light[0]).numpy()[:, None]
 
 
 DIFFERENT = 0.3  # change of a light's direction, over its mean, from which on it is another light

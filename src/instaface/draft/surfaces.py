@@ -277,7 +277,7 @@ def _ratio(scene: Scene, edited: FaceParameters, model: MorphableModel, normals:
 
 
 def _shadow(scene: Scene, parameters: FaceParameters) -> Array:
-    """(V,) share of the light that the head lets through to each point; the shell has no shadow."""
-    shadow = np.ones(len(scene.vertices) + len(scene.shell.points), np.float32)
+    """(V, 1) share of the light that the head lets through to each point; the shell has no shadow."""
+    shadow = np.ones((len(scene.vertices) + len(scene.shell.points), 1), np.float32)
     shadow[: len(scene.vertices)] = head_shadow(scene.model, parameters)
     return shadow

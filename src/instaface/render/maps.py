@@ -14,7 +14,7 @@ from torch import Tensor
 from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.face.colour import srgb_from_linear
 from instaface.face.light import shade
-from instaface.render.rasterise import Raster, coverage, extend, interpolate, pick, rasterise
+from instaface.render.rasterise import Raster, draw, interpolate, pick
 
 NETWORK_MAPS = ("normals", "albedo", "rendering")
 
@@ -96,8 +96,7 @@ def render_maps(
         points, faces = camera.project(mesh.vertices[0]).numpy(), _corners(mesh.faces)
         # 2. Find what each pixel sees.
         height, width = camera.height, camera.width
-        raster, alpha = rasterise(points, faces, height, width), coverage(points, faces, height, width)
-        raster = extend(raster, alpha)
+        raster, alpha = draw(points, faces, height, width)
         # 3. Attributes of the pixels that see something, as lists.
         seen = np.flatnonzero(raster.covered)
         vertex = pick(raster, faces, np.arange(len(points)), -1)

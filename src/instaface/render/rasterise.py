@@ -68,7 +68,10 @@ def rasterise(
     Returns:
         The raster. Where triangles lie at equal depth the one with the lowest index is seen.
     """
-    triangles = _prepare(vertices, faces, cull)
+    return _rasterised(_prepare(vertices, faces, cull), height, width, threads)
+
+
+def _rasterised(triangles: tuple[Any, ...], height: int, width: int, threads: int | None) -> Raster:
     face_index = np.empty((height, width), np.int32)
     barycentric = np.empty((height, width, 3), np.float32)
     depth = np.empty((height, width), np.float32)
@@ -137,9 +140,29 @@ def coverage(
     if cull == "none":
         sides = [coverage(vertices, faces, height, width, side, threads) for side in ("back", "front")]  # type: ignore[arg-type]
         return np.maximum(*sides)
+    return _covered(_prepare(vertices, faces, cull), height, width, threads)
+
+
+def _covered(triangles: tuple[Any, ...], height: int, width: int, threads: int | None) -> NDArray[np.float32]:
     out = np.empty((height, width), np.float32)
-    in_bands(_coverage_rows, height, threads, *_prepare(vertices, faces, cull), out)
+    in_bands(_coverage_rows, height, threads, *triangles, out)
     return out
+
+
+def draw(
+    vertices: ArrayLike, faces: ArrayLike, height: int, width: int, threads: int | None = None
+) -> tuple[Raster, NDArray[np.float32]]:
+    """A mesh seen from its front, with a soft silhouette: :func:`rasterise`, extended over :func:`coverage`.
+
+    Args:
+        vertices, faces, height, width, threads: as for :func:`rasterise`.
+
+    Returns:
+        The raster, in which each pixel with a positive share sees something, and the (H, W) float32 shares 0..1.
+    """
+    triangles = _prepare(vertices, faces, "back")
+    raster, alpha = _rasterised(triangles, height, width, threads), _covered(triangles, height, width, threads)
+    return extend(raster, alpha), alpha
 
 
 def extend(raster: Raster, alpha: NDArray[np.float32]) -> Raster:
@@ -221,7 +244,7 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="rows")
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _snap(points, x, y, inverse_depth):  # type: ignore[no-untyped-def]
     """Vertices in integers; an inverse depth of 0 marks those that cannot be drawn."""
     for v in range(len(points)):
@@ -233,7 +256,7 @@ def _snap(points, x, y, inverse_depth):  # type: ignore[no-untyped-def]
             x[v], y[v], inverse_depth[v] = 0, 0, 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _select(x, y, inverse_depth, faces, sign):  # type: ignore[no-untyped-def]
     """Triangles to be drawn: (N,) their indices, (N, 3) their corners, clockwise as seen."""
     index = np.empty(len(faces), np.int32)
@@ -254,7 +277,7 @@ def _select(x, y, inverse_depth, faces, sign):  # type: ignore[no-untyped-def]
     return index[:n], corners[:n]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _edge(x, y, a, b, px, py):  # type: ignore[no-untyped-def]
     """Edge function of (a, b) at a point: positive inside, with the top-left rule's bias; its steps in x and y."""
     dx, dy = x[b] - x[a], y[b] - y[a]
@@ -264,7 +287,7 @@ def _edge(x, y, a, b, px, py):  # type: ignore[no-untyped-def]
     return value, -dy * SUBPIXELS, dx * SUBPIXELS
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _rasterise_rows(first, last, x, y, inverse_depth, faces, index, corners, face_index, barycentric, depth):  # type: ignore[no-untyped-def]
     half = SUBPIXELS // 2
     width = face_index.shape[1]
@@ -317,7 +340,7 @@ def _rasterise_rows(first, last, x, y, inverse_depth, faces, index, corners, fac
             depth[j, i] = area / total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _interpolate_rows(first, last, face_index, barycentric, faces, values, out):  # type: ignore[no-untyped-def]
     for j in range(first, last):
         for i in range(face_index.shape[1]):
@@ -331,7 +354,7 @@ def _interpolate_rows(first, last, face_index, barycentric, faces, values, out):
                 out[j, i, k] = wa * values[a, k] + wb * values[b, k] + wc * values[c, k]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _pick_rows(first, last, face_index, barycentric, faces, values, background, out):  # type: ignore[no-untyped-def]
     for j in range(first, last):
         for i in range(face_index.shape[1]):
@@ -339,14 +362,14 @@ def _pick_rows(first, last, face_index, barycentric, faces, values, background, 
             out[j, i] = values[faces[f, np.argmax(barycentric[j, i])]] if f >= 0 else background
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _ramp(u):  # type: ignore[no-untyped-def]
     """Integral of clamp(u, 0, 1)."""
     u = max(u, 0.0)
     return 0.5 * u * u if u < 1.0 else u - 0.5
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _coverage_rows(first, last, x, y, inverse_depth, faces, index, corners, out):  # type: ignore[no-untyped-def]
     width = out.shape[1]
     # change[j, i]: area to the right of the edges, as its change from pixel i - 1 to pixel i.
@@ -387,7 +410,7 @@ def _coverage_rows(first, last, x, y, inverse_depth, faces, index, corners, out)
             out[j, i] = min(max(layers, 0.0), 1.0) if layers > 1e-6 else 0.0  # edges cancel up to rounding
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _extend(face_index, alpha, new_face_index, new_barycentric, new_depth):  # type: ignore[no-untyped-def]
     height, width = face_index.shape
     offsets = ((0, -1), (0, 1), (-1, 0), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
@@ -404,14 +427,14 @@ def _extend(face_index, alpha, new_face_index, new_barycentric, new_depth):  # t
                     break
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _slope(before, here, after):  # type: ignore[no-untyped-def]
     """Change of depth over one pixel, on the side where it is smaller; 0 where neither side is known."""
     change = min(abs(after - here), abs(here - before))
     return change if change < np.inf else 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _visible(points, depth, tolerance, slope_pixels, out):  # type: ignore[no-untyped-def]
     height, width = depth.shape
     for k in range(len(points)):
