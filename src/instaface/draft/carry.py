@@ -98,7 +98,8 @@ def carry(
     marks = cv2.remap(scene.marks, at, None, cv2.INTER_LINEAR) if change else np.empty((0, 0, 3), np.float32)
     # 3. What is seen of it there, and what stands in for the rest: the unwrapped texture, or hair from farther inside.
     colour, ratio = np.zeros((cover.size, 3), np.float32), np.ones((cover.size, 3), np.float32)
-    flat = np.tile(np.array([0, 0, 1, 1], np.float32), (cover.size, 1))
+    flat = np.zeros((4, cover.size), np.float32)
+    flat[2:] = 1
     shows, results = (drawn, cover.reshape(-1)[drawn], values, photo, masks), (marks, change, colour, ratio, flat)
     if patch.kind == MESH:
         uv = interpolate(pixels, patch.uv_faces, scene.start.uv) - 0.5
@@ -114,7 +115,7 @@ def carry(
         strands = cv2.remap(scene.head, found, None, cv2.INTER_LINEAR)
         in_bands(kernels.shell_rows, len(drawn), None, patch.kind == FRONT, *shows, strands, *results)
     # 4. As pictures over the window.
-    alpha, seen_share, still, over = np.ascontiguousarray(flat.T).reshape(4, *size)
+    alpha, seen_share, still, over = flat.reshape(4, *size)
     if before is not None:
         in_front = np.minimum(before[window], FARTHEST) - raster.depth
         over *= smoothstep(in_front, -SHELL_TOLERANCE, 0)
@@ -135,8 +136,8 @@ def _drawn(shown: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 def _chosen(raster: Raster, pixels: NDArray[np.int64]) -> Raster:
     """Some pixels of a raster, in their order."""
-    flat = raster.face_index.reshape(-1), raster.barycentric.reshape(-1, 3), raster.depth.reshape(-1)
-    return Raster(*(part[pixels] for part in flat))
+    triangles, weights, depth = raster.face_index, raster.barycentric, raster.depth
+    return Raster(triangles.reshape(-1)[pixels], weights.reshape(-1, 3)[pixels], depth.reshape(-1)[pixels])
 
 
 def carry_glasses(scene: Scene, edited: FaceParameters, before: Array) -> Layer:

@@ -173,18 +173,15 @@ def follow_outline(scene: Scene, solid: Mask, source: Array) -> tuple[Array, Arr
     return shift, near
 
 
-COARSE = 1.5  # standard deviations of a smoothed picture, in steps of the grid that it is found on
-
-
-def _grid(shape: tuple[int, ...], sigma: float) -> tuple[int, int]:
-    """Columns and rows of a grid that suffices for what is smooth over ``sigma`` pixels."""
-    step = max(1.0, sigma / COARSE)
+def _grid(shape: tuple[int, ...], step: float) -> tuple[int, int]:
+    """Columns and rows of a grid over a picture, about ``step`` pixels apart."""
+    step = max(1.0, step)
     return max(2, round(shape[1] / step)), max(2, round(shape[0] / step))
 
 
 def _spread_out(places: NDArray[np.int64], values: Array, shape: tuple[int, ...], sigma: float) -> Array:
     """(h, w, C) the (n, C) ``values`` at (n, 2) rows and columns, averaged over ``sigma`` pixels and continued."""
-    columns, rows = _grid(shape, sigma)
+    columns, rows = _grid(shape, sigma / 1.5)
     cell = (places * (rows, columns) // shape).astype(np.int64) @ (columns, 1)
     stacked = np.concatenate([values, np.ones((len(values), 1), np.float32)], 1)
     total = np.stack([np.bincount(cell, part, rows * columns) for part in stacked.T], -1)

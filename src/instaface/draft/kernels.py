@@ -17,13 +17,13 @@ COLUMNS = 15
 
 MIRRORED = 0.5  # coverage of what comes from the face's other half; 1 is seen, 0 invented
 KNOWN = 0.45  # coverage from which on the photo says what is there: seen or mirrored
-GREY = 127.5  # what was never seen, in the appearance map
+GREY = np.float32(127.5)  # what was never seen, in the appearance map
 VISIBLE = 0.02  # opacity from which a layer counts
 SOLIDITY = 0.9, 1.0  # opacity, from that of loose hair to that of what is solid
 STILL = 0.25, 0.75  # pixels of movement, from none to all of it
 OWN = 0.03  # pixels by which a place may be off the pixel's own and is taken for it
-SAME_LIGHT = 1e-3  # difference of a ratio of light to 1 that is none
-SHOULDER = 0.75  # linear brightness from which on relit pixels approach white without reaching it
+SAME_LIGHT = np.float32(1e-3)  # difference of a ratio of light to 1 that is none
+SHOULDER = np.float32(0.75)  # linear brightness from which on relit pixels approach white without reaching it
 SHOULDERED = 0.15, 0.45  # share of the head's turn below which the neck widens to the shoulders
 TURN_STRETCH = 2.0, 3.5  # growth of a surface across its slope, from well borne to not at all
 
@@ -41,8 +41,9 @@ def shows(alpha):  # type: ignore[no-untyped-def]
     return smooth(alpha, VISIBLE, 4 * VISIBLE)
 
 
-TABLE = 1024  # steps of the tables of the sRGB curve, between which is interpolated
-_EVEN = np.linspace(0, 1 + 1 / TABLE, TABLE + 2)
+ZERO, ONE, FULL = np.float32(0), np.float32(1), np.float32(255)  # plain numbers would make all of them double
+STEPS = np.float32(1024)  # of the tables of the sRGB curve, between which is interpolated
+_EVEN = np.linspace(0, 1 + 1 / STEPS, int(STEPS) + 2)
 TO_LINEAR = linear_from_srgb(_EVEN).astype(np.float32)
 TO_SRGB = srgb_from_linear(_EVEN**2).astype(np.float32)  # by the square root, since the curve is steep at 0
 
@@ -50,28 +51,32 @@ TO_SRGB = srgb_from_linear(_EVEN**2).astype(np.float32)  # by the square root, s
 @njit(cache=True, nogil=True, error_model="numpy")
 def _look_up(table, x):  # type: ignore[no-untyped-def]
     """A function tabulated over 0..1."""
-    place = min(max(x, 0.0), 1.0) * TABLE
-    k = int(place)
-    return np.float32(table[k] + (place - k) * (table[k + 1] - table[k]))
+    place = min(max(x, ZERO), ONE) * STEPS
+    k = np.uint32(place)
+    return table[k] + (place - np.float32(k)) * (table[k + 1] - table[k])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def same_light(kr, kg, kb):  # type: ignore[no-untyped-def]
+    return max(abs(kr - ONE), abs(kg - ONE), abs(kb - ONE)) < SAME_LIGHT
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _lit(r, g, b, kr, kg, kb):  # type: ignore[no-untyped-def]
     """An sRGB pixel 0..255 times a ratio in linear RGB; what gets bright approaches white, as on film."""
-    if max(abs(kr - 1), abs(kg - 1), abs(kb - 1)) < SAME_LIGHT:
+    if same_light(kr, kg, kb):
         return r, g, b
-    r, g, b = _look_up(TO_LINEAR, r / 255), _look_up(TO_LINEAR, g / 255), _look_up(TO_LINEAR, b / 255)
-    knee = max(r, g, b, np.float32(SHOULDER))
+    r, g, b = _look_up(TO_LINEAR, r / FULL), _look_up(TO_LINEAR, g / FULL), _look_up(TO_LINEAR, b / FULL)
+    knee = max(r, g, b, SHOULDER)
     r, g, b = r * kr, g * kg, b * kb
     # Film's shoulder, above what the pixel was: the brightest channel is held back, the others go with it.
     brightest = max(r, g, b)
     if brightest > knee:
-        over = brightest - knee
-        held = (knee + over / (1 + over / max(1 - knee, 1e-3))) / brightest
-        r, g, b = np.float32(r * held), np.float32(g * held), np.float32(b * held)
+        over, room = brightest - knee, max(ONE - knee, SAME_LIGHT)
+        held = (knee + over / (ONE + over / room)) / brightest
+        r, g, b = r * held, g * held, b * held
     r, g, b = _look_up(TO_SRGB, np.sqrt(r)), _look_up(TO_SRGB, np.sqrt(g)), _look_up(TO_SRGB, np.sqrt(b))
-    top = np.float32(255)
-    return top * r, top * g, top * b
+    return FULL * r, FULL * g, FULL * b
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -124,7 +129,7 @@ def _put(j, i, pixel, seen, mirrored, inside, values, photo, fallback, marks, ch
         ratio[pixel, c] = values[j, i, RATIO + c]
         if change > 0:
             ratio[pixel, c] *= np.exp(-change * seen * marks[j, i, c])
-    flat[pixel, 1] = (seen + MIRRORED * (1 - seen) * mirrored) * inside
+    flat[1, pixel] = (seen + MIRRORED * (1 - seen) * mirrored) * inside
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -149,7 +154,7 @@ def skin_rows(  # type: ignore[no-untyped-def]
     """The face model: the photo where the camera saw it, else the unwrapped texture.
 
     Args:
-        pixels: (h, w) int64 those of the window's N pixels that show something; all else of (h, w, ...) belongs to them.
+        pixels: (h, w) int64, which of the window's N pixels show something; what is (h, w, ...) belongs to them.
         cover: (h, w) share of the pixel that is covered.
         values: (h, w, COLUMNS) of the surfaces.
         photo: (h, w, 4) the head's colour and opacity, at the places of the photo that the pixels show.
@@ -161,7 +166,7 @@ def skin_rows(  # type: ignore[no-untyped-def]
         marks: (h, w, 3) of the photo's light; (0, 0, 3) without ``change``.
         change: 0..1, how far the light is another one.
         colour, ratio: (N, 3) results.
-        flat: (N, 4) results: opacity, coverage, still, over.
+        flat: (4, N) results: opacity, coverage, still, over.
     """
     for j in range(first, last):
         for i in range(pixels.shape[1]):
@@ -182,7 +187,7 @@ def skin_rows(  # type: ignore[no-untyped-def]
             opacity = (1 - geometric * silhouette * (1 - alpha)) * (1 - low * (1 - (alpha if shown[j, i] else 0.0)))
             inside, mirrored = masks[j, i, 2], texture[j, i, 3]
             _put(j, i, pixel, seen, mirrored, inside, values, photo, texture, marks, change, colour, ratio, flat)
-            flat[pixel, 0], flat[pixel, 2], flat[pixel, 3] = opacity * cover[j, i], still, 1
+            flat[0, pixel], flat[2, pixel], flat[3, pixel] = opacity * cover[j, i], still, 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -208,8 +213,8 @@ def shell_rows(  # type: ignore[no-untyped-def]
             opacity *= (1 - max(values[j, i, PAST], 1 - smooth(after, 0.05, 0.3)) * (1 - masks[j, i, 3])) * cover[j, i]
             seen, inside = _turned(before, after) * (1 - surface) if front else 0.0, masks[j, i, 2]
             _put(j, i, pixel, seen, 1.0, inside, values, photo, strands, marks, change, colour, ratio, flat)
-            flat[pixel, 0], flat[pixel, 3] = opacity, 1 - surface
-            flat[pixel, 2] = 1 - smooth(values[j, i, MOVED], *STILL)
+            flat[0, pixel], flat[3, pixel] = opacity, 1 - surface
+            flat[2, pixel] = 1 - smooth(values[j, i, MOVED], *STILL)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -404,27 +409,26 @@ def finish_rows(  # type: ignore[no-untyped-def]
     colours, lit = np.empty(3, np.float32), np.empty(3, np.float32)
     for j in range(first, last):
         for i in range(alpha.shape[1]):
-            a, still = alpha[j, i], 1 - moved[j, i]
-            kr, kg, kb = ratio[j, i]
-            touched = still < 1 or (a > 0 and max(abs(kr - 1), abs(kg - 1), abs(kb - 1)) >= SAME_LIGHT)
+            a, still = alpha[j, i], ONE - moved[j, i]
+            kr, kg, kb = ratio[j, i, 0], ratio[j, i, 1], ratio[j, i, 2]
+            touched = still < ONE or (a > ZERO and not same_light(kr, kg, kb))
             if touched:
                 for c in range(3):
                     # Where the layer has not moved it has the photo's own colour.
                     here = plate[j, i, c] + a * (colour[j, i, c] - plate[j, i, c])
-                    own = colour[j, i, c] + a * still * (photo[j, i, c] - here)
-                    colours[c] = min(max(own, 0.0), 255.0)
+                    colours[c] = min(max(colour[j, i, c] + a * still * (photo[j, i, c] - here), ZERO), FULL)
                 lit[0], lit[1], lit[2] = _lit(colours[0], colours[1], colours[2], kr, kg, kb)
-            background = inside[j, i] if person[j, i] < VISIBLE else 0.0
+            background = inside[j, i] if person[j, i] < VISIBLE else ZERO
             unmoved = still * inside[j, i]
-            coverage[j, i] = min(max(background + a * (seen[j, i] - background), unmoved, 0.0), 1.0)
+            coverage[j, i] = min(max(background + a * (seen[j, i] - background), unmoved, ZERO), ONE)
             told = max(background + a * (known[j, i] - background), unmoved)
-            changed = 0.0
+            changed = ZERO
             for c in range(3):
                 value = photo[j, i, c]
                 if touched:
                     here = plate[j, i, c] + a * (colours[c] - plate[j, i, c])
                     value = here + a * (lit[c] - colours[c]) + still * (photo[j, i, c] - here)
                     changed = max(changed, abs(value - photo[j, i, c]))
-                final[j, i, c] = np.uint8(min(max(np.rint(value), 0.0), 255.0))
-                appearance[j, i, c] = np.uint8(min(max(np.rint(GREY + told * (value - GREY)), 0.0), 255.0))
+                final[j, i, c] = np.uint8(min(max(np.rint(value), ZERO), FULL))
+                appearance[j, i, c] = np.uint8(min(max(np.rint(GREY + told * (value - GREY)), ZERO), FULL))
             mask[j, i] = 1 if moved[j, i] > 0 or changed > 0.5 else 0

@@ -17,7 +17,7 @@ from scipy import sparse
 from torch import Tensor
 
 from instaface.draft.fill import push_pull, smoothstep
-from instaface.draft.kernels import relight_rows
+from instaface.draft.kernels import relight_rows, sum_rows
 from instaface.draft.texture import unwrap
 from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.face.colour import linear_from_srgb
@@ -147,9 +147,11 @@ def continued(ratio: Array, known: Array) -> Array:
     """(H, W, 3) ratios, continued from where they are known (H, W) over neck and clothes: even, and somewhat weaker."""
     height, width = known.shape
     step = max(1.0, SPREAD * max(known.shape) / 3)  # what is so even is found on a coarse grid
-    size = max(2, round(width / step)), max(2, round(height / step))
-    stack = np.dstack([np.log(ratio) * known[..., None], known])
-    stack = cv2.GaussianBlur(cv2.resize(stack, size, interpolation=cv2.INTER_AREA), (0, 0), 3)
+    columns, rows = max(2, round(width / step)), max(2, round(height / step))
+    stack = np.empty((rows, columns, 4), np.float32)
+    in_bands(sum_rows, rows, None, ratio, known, stack)
+    stack[..., :3] = np.log(np.maximum(stack[..., :3], 1e-6) / np.maximum(stack[..., 3:], 1e-6)) * stack[..., 3:]
+    stack = cv2.GaussianBlur(stack, (0, 0), 3) / np.float32(step * step)
     near = stack[..., 3]
     log = push_pull(stack[..., :3] / np.maximum(near, 1e-4)[..., None], smoothstep(near, 0.0, 0.2))
     even = np.exp(CLOTHES * cv2.GaussianBlur(log, (0, 0), 3)).astype(np.float32)

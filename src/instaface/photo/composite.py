@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,7 +40,7 @@ def composite(
     for top in range(0, height, ROWS):
         band = slice(top, top + ROWS)
         part, weight = region[band], mask[band]
-        np.copyto(part, edited[band], where=(weight >= 1)[..., None])
+        cv2.copyTo(edited[band], (weight >= 1).view(np.uint8), part)
         touched = (weight > 0) & (weight < 1)
         weight = weight[touched][:, None]
         blend = part[touched] + weight * (edited[band][touched].astype(np.float32) - part[touched])
