@@ -123,9 +123,9 @@ def _static(scene: Scene, colour: Array, opacity: Array, gone: Array, ratio: Arr
 
 def _continued_light(lit: list[Layer], shape: tuple[int, ...]) -> Array:
     """(H, W, 3) ratio of new to old light, continued smoothly from where layers know it."""
-    ratio, known = np.ones((*shape, 3), np.float32), np.zeros(shape, np.float32)
+    log, known = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.float32)
     for layer in lit:
         solid = (layer.alpha > 0.99).view(np.uint8)
-        cv2.copyTo(layer.ratio, solid, ratio[layer.window])
+        cv2.copyTo(np.log(layer.ratio), solid, log[layer.window])
         cv2.copyTo(solid.astype(np.float32), solid, known[layer.window])
-    return continued(ratio, known)
+    return continued(log, known)

@@ -17,7 +17,7 @@ from scipy import sparse
 from torch import Tensor
 
 from instaface.draft.fill import push_pull, smoothstep
-from instaface.draft.kernels import relight_rows, sum_rows
+from instaface.draft.kernels import relight_rows
 from instaface.draft.texture import unwrap
 from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.face.colour import linear_from_srgb
@@ -143,17 +143,23 @@ def _frames(model: MorphableModel) -> sparse.csr_matrix:
     return sparse.csr_matrix((weights, (rows, sources.ravel())), shape=(len(points),) * 2)
 
 
-def continued(ratio: Array, known: Array) -> Array:
-    """(H, W, 3) ratios, continued from where they are known (H, W) over neck and clothes: even, and somewhat weaker."""
+def continued(log: Array, known: Array) -> Array:
+    """Ratios, continued from where they are known over neck and clothes: even, and somewhat weaker.
+
+    Args:
+        log: (H, W, 3) float32 natural logarithms of ratios, 0 where they are not known.
+        known: (H, W) float32, 1 where they are known, else 0.
+
+    Returns:
+        (H, W, 3) float32 ratios.
+    """
     height, width = known.shape
     step = max(1.0, SPREAD * max(known.shape) / 3)  # what is so even is found on a coarse grid
-    columns, rows = max(2, round(width / step)), max(2, round(height / step))
-    stack = np.empty((rows, columns, 4), np.float32)
-    in_bands(sum_rows, rows, None, ratio, known, stack)
-    stack[..., :3] = np.log(np.maximum(stack[..., :3], 1e-6) / np.maximum(stack[..., 3:], 1e-6)) * stack[..., 3:]
-    stack = cv2.GaussianBlur(stack, (0, 0), 3) / np.float32(step * step)
-    near = stack[..., 3]
-    log = push_pull(stack[..., :3] / np.maximum(near, 1e-4)[..., None], smoothstep(near, 0.0, 0.2))
+    size = max(2, round(width / step)), max(2, round(height / step))
+    log, near = (
+        cv2.GaussianBlur(cv2.resize(part, size, interpolation=cv2.INTER_AREA), (0, 0), 3) for part in (log, known)
+    )
+    log = push_pull(log / np.maximum(near, 1e-4)[..., None], smoothstep(near, 0.0, 0.2))
     even = np.exp(CLOTHES * cv2.GaussianBlur(log, (0, 0), 3)).astype(np.float32)
     return cv2.resize(even, (width, height), interpolation=cv2.INTER_CUBIC)
 
