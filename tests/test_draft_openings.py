@@ -3,13 +3,14 @@
 import copy
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from instaface.draft import draft, take_apart
-from instaface.draft.carry import Layer
-from instaface.draft.openings import over
+from instaface.draft.carry import Layer, carry_teeth
+from instaface.draft.openings import over, within
 from instaface.draft.teeth import raised, upper_jaw
 from instaface.face import Camera, OpenHead
 from instaface.photo import Photo
@@ -112,6 +113,9 @@ def test_a_layer_under_another_shows_through_its_gaps_only():
         return Layer(window, colour, alpha * flat, flat, flat, colour * 0 + 1, flat, flat, source)
 
     front, back = layer(100.0, np.float32([1, 0.5, 0, 1])), layer(20.0, np.float32(1), x=1)
+    inner = within(front, back)
+    np.testing.assert_allclose(inner.colour[0, :, 0], [60, 20, 100, 20])  # the window and what else is behind stay
+    np.testing.assert_allclose(inner.alpha[0], 1)
     out = over(front, back)
     np.testing.assert_allclose(out.alpha[0], 1)
     np.testing.assert_allclose(out.colour[0, :, 0], [100, 60, 20, 100])
@@ -125,3 +129,46 @@ def test_the_mouth_stays_as_it_is_while_the_eyes_close(model):
     below = int(projected(model, face, face.parameters)[model.regions["nose"].numpy(), 1].max())
     assert (result.pixels[below:] == face.frame_pixels[below:]).all()
     assert (result.pixels[:below] != face.frame_pixels[:below]).any()
+
+
+def white_toothed(model):
+    """A face that smiles with an even white row of teeth, whatever gaps the face model's have."""
+    face = photographed(model, expressed(model, close_up(model), jawOpen=0.3, mouthSmileLeft=0.5, mouthSmileRight=0.5))
+    points, camera = projected(model, face, face.parameters), face.camera
+    teeth = upper_jaw(model) & np.isin(np.arange(len(points)), model.regions["teeth"].numpy())
+    edge = points[teeth][:, 1].max()
+    maps = render_maps(model, face.parameters, camera)
+    names = ("teeth", "gums", "mouth", "tongue")
+    row = np.isin(maps.labels, [1 + maps.label_names.index(name) for name in names])
+    row &= np.arange(SIZE)[:, None] < edge - 4
+    pixels = face.frame_pixels.copy()
+    pixels[row] = (235, 230, 220)
+    return replace(face, photo=Photo(pixels)), row
+
+
+def on_frame(scene, layer):
+    """(H, W) how much of a layer is seen in the photo, over its frame."""
+    canvas = np.zeros(scene.depth.shape, np.float32)
+    canvas[layer.window] = layer.alpha * layer.coverage
+    return canvas[scene.window]
+
+
+def test_teeth_that_the_photo_shows_turn_as_one_row_without_gaps(model):
+    face, shown = white_toothed(model)
+    scene = take_apart(face, model)
+    assert scene.row is not None and scene.hidden.sum() > 500
+    covered = on_frame(scene, carry_teeth(scene, face.parameters))
+    assert (covered[shown] > 0.5).mean() > 0.8
+    edited = face.parameters.replace(head=face.parameters.head + torch.tensor([[15.0, 0.0, 0.0]]))
+    result, inner = draft(face, edited, model, scene), on_frame(scene, carry_teeth(scene, edited))
+    lips = projected(model, face, edited)[model.regions["lips"].numpy()]
+    rows, columns = (slice(int(axis.min()) + 8, int(axis.max()) - 8) for axis in (lips[:, 1], lips[:, 0]))
+    tooth_by_tooth = draft(face, edited, model, replace(scene, row=None, hidden=scene.hidden & False))
+    seen = cv2.erode(inner[rows, columns], np.ones((7, 7))) > 0.99
+    dark, broken = ((d.pixels[rows, columns][seen].mean(-1) < 110).mean() for d in (result, tooth_by_tooth))
+    assert seen.sum() > 300 and dark == 0 < broken
+
+
+def test_a_closed_mouth_shows_no_row_of_teeth(model):
+    scene = take_apart(photographed(model, close_up(model)), model)
+    assert scene.row is None and not scene.hidden.any()

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from instaface.draft.beyond import Margins, canvas, close, pad, reflected
 from instaface.draft.fill import calmed, continue_texture, push_pull, smoothstep
 from instaface.draft.glasses import build_sheet, lift
-from instaface.draft.lids import Lids, at_rest
+from instaface.draft.lids import Lids
 from instaface.draft.occluder import remove
 from instaface.draft.relief import Shell, build_shell, heights, to_grid
 from instaface.draft.scene import Scene
 from instaface.draft.skin import skin_texture
+from instaface.draft.teeth import find_row
 from instaface.draft.view import Parts, View, around_head, odd
 from instaface.face import MorphableModel
 from instaface.track import TrackedFace
@@ -48,8 +49,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     found = _glasses(face, margins)
     if found is not None:
         skin, worn, (person, hair, clothes) = lift(without, found, person, hair, clothes)
-        rest = model.vertices(at_rest(face.parameters))[0].numpy()
-        glasses = build_sheet(found, worn, camera, model, face.parameters, rest)
+        glasses = build_sheet(found, worn, camera, model, face.parameters, view.rest)
     bare = (person - hair - clothes).clip(0, 1).astype(np.float32)
     surface = view.part * bare
     # Whatever is neither hair nor close to the head stays where it is: clothes, hands, what is held; but for thin
@@ -71,10 +71,11 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
 
     parts = Parts.of(model)
     ears, framing = _hidden_ears(view, model, parts, bare, hair)
-    (plate, head), shell, lids = together(
+    (plate, head), shell, lids, row = together(
         plate_and_head,
         lambda: _shell(view, model, surface, head_alpha, person, hair, framing),
         lambda: Lids.of(model, face.parameters, parts.face & ~parts.inside & ~parts.eyes),
+        lambda: find_row(model, face.parameters, camera, without, view.mouth, view.rest),
     )
     shown = bare * (1 - hidden)
     hugging = hair * inside * (1 - _hanging(shell, hair)) * (1 - hidden) * (1 - view.neck)
@@ -103,7 +104,8 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         vertices=view.vertices,
         normals=view.normals,
         raised=view.raised,
-        hidden_ears=ears,
+        hidden=ears if row is None else ears | row.hides,
+        row=row,
         lids=lids,
         shell=shell,
         texture=texture,

@@ -16,6 +16,7 @@ from instaface.draft.kernels import STILL
 from instaface.draft.relight import bounded, shading
 from instaface.draft.scene import Scene
 from instaface.draft.surfaces import BACK, FRONT, MESH, Patch, Surfaces, seen
+from instaface.draft.teeth import on_head
 from instaface.face import FaceParameters
 from instaface.render.rasterise import Raster, draw, in_bands, interpolate, rasterise, visible
 
@@ -73,7 +74,7 @@ def carry(
         patch: the triangles to draw.
         before: (H, W) float32 depth of the face, which hides what lies farther; None hides nothing.
         trusted: (H, W) float32 0..1 where the photo shows these parts of the face model for certain; elsewhere its
-            pixels are only used where they stay in their place. None trusts all.
+            pixels are only used where they stay in their place, and never where it is below 0. None trusts all.
     """
     if not len(patch.faces):
         return Layer.nothing()
@@ -172,6 +173,30 @@ def carry_glasses(scene: Scene, edited: FaceParameters, before: Array) -> Layer:
     still = 1 - smoothstep(attributes[..., 7], *STILL)
     return Layer(
         window, picture[..., :3].clip(0, 255), alpha, whole, still, ratio, raster.depth, whole, source[..., :2]
+    )
+
+
+def carry_teeth(scene: Scene, edited: FaceParameters) -> Layer:
+    """Draws the upper teeth that the photo shows in the edited view, unlit; nothing where it shows none."""
+    row = scene.row
+    if row is None:
+        return Layer.nothing()
+    points, moved = (on_head(row.rest, parameters) for parameters in (scene.parameters, edited))
+    start, _, _ = seen(scene.camera, points, points)
+    after, _, way = seen(scene.camera, moved, moved, start)
+    window = _window(after, *scene.depth.shape)
+    after = after - np.array([window[1].start, window[0].start, 0], np.float32)
+    height, width = scene.depth[window].shape
+    raster = rasterise(after, row.faces, height, width)
+    values = interpolate(raster, row.faces, np.concatenate([points, row.texels, way[:, None]], -1))
+    source = _located(scene, np.arange(height * width).reshape(height, width), values, window)
+    at = np.ascontiguousarray(values[..., 3:5])
+    picture, known = (cv2.remap(image, at, None, cv2.INTER_LINEAR) for image in (row.picture, row.seen))
+    alpha, whole = picture[..., 3] * raster.covered, np.ones_like(known)
+    still = 1 - smoothstep(values[..., 5], *STILL)
+    unlit = np.ones_like(picture[..., :3])
+    return Layer(
+        window, picture[..., :3].clip(0, 255), alpha, known, still, unlit, raster.depth, whole, source[..., :2]
     )
 
 

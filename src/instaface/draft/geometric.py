@@ -43,7 +43,7 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     scalp = carry(scene, surfaces, patches["scalp"])
     behind = carry(scene, surfaces, patches["back"])
     neck = carry(scene, surfaces, patches["neck"])
-    head = _without_holes(carry_face(scene, surfaces))
+    head = _without_holes(carry_face(scene, surfaces, edited))
     hair = carry(scene, surfaces, patches["front"], before=_spread([neck, head], scene.depth.shape))
     glasses = carry_glasses(scene, edited, before=_spread([head], scene.depth.shape))
     relit = None if edited.light.equal(scene.parameters.light) else _continued_light([neck, head], scene.depth.shape)

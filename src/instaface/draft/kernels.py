@@ -162,7 +162,8 @@ def skin_rows(  # type: ignore[no-untyped-def]
         texture: (h, w, 4) colour and share mirrored.
         shown: (h, w) bool, whether the camera saw that place.
         around: (h, w) uint8, the same of any neighbour: an anti-aliased border shows a bit more.
-        trusted: (h, w) 0..1 where the photo shows these parts for certain; (0, 0) trusts all.
+        trusted: (h, w) 0..1 where the photo shows these parts for certain, below 0 where it never does; (0, 0)
+            trusts all.
         marks: (h, w, 3) of the photo's light; (0, 0, 3) without ``change``.
         change: 0..1, how far the light is another one.
         colour, ratio: (N, 3) results.
@@ -179,6 +180,8 @@ def skin_rows(  # type: ignore[no-untyped-def]
             bare = masks[j, i, 0] + rising * (masks[j, i, 1] - masks[j, i, 0])
             seen = geometric * bare * (1 - values[j, i, STRETCHED])
             if trusted.size:
+                if trusted[j, i] < 0:
+                    still = 0.0
                 seen *= max(trusted[j, i], still)
             # A soft edge is one only as long as it is the silhouette.
             silhouette = (1 - smooth(after, 0.1, 0.5)) * (1 - smooth(after - before, 0.1, 0.3))

@@ -8,12 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft.carry import Layer, carry
+from instaface.draft import kernels
+from instaface.draft.carry import Layer, carry, carry_teeth
 from instaface.draft.fill import smoothstep
 from instaface.draft.kernels import STILL
 from instaface.draft.relight import relight
 from instaface.draft.scene import Scene
 from instaface.draft.surfaces import Surfaces
+from instaface.face import FaceParameters
 
 Array = NDArray[np.float32]
 Window = tuple[slice, slice]
@@ -27,12 +29,13 @@ DARKEST = 0.03  # share of the light that reaches every point
 REDDENING = np.array([0.9, 1.1, 1.1], np.float32)  # powers of the light in red, green, blue: it comes off red walls
 
 
-def carry_face(scene: Scene, surfaces: Surfaces) -> Layer:
+def carry_face(scene: Scene, surfaces: Surfaces, edited: FaceParameters) -> Layer:
     """The face's skin, with eyes and mouth under it.
 
     Args:
         scene: the photo taken apart.
         surfaces: all surfaces.
+        edited: the edited face, batch of 1.
     """
     patches, lips = scene.start.patches, scene.model.regions.get("lips", ())
     skin = carry(scene, surfaces, patches["skin"])
@@ -40,8 +43,27 @@ def carry_face(scene: Scene, surfaces: Surfaces) -> Layer:
     face = over(skin, between_the_lids(eyes, skin, scene.camera.focal))
     if not (len(patches["mouth"].faces) and len(lips)):
         return face
-    mouth = carry(scene, surfaces, patches["mouth"], trusted=scene.open)
+    # As long as nothing moves the lips, what is around the teeth is what the photo shows there.
+    moves = surfaces.values[lips, kernels.MOVED].max() > STILL[0]
+    mouth = carry(scene, surfaces, patches["mouth"], trusted=scene.behind_teeth if moves else scene.open)
+    mouth = within(carry_teeth(scene, edited), mouth)
     return over(face, in_the_dark(mouth, skin, surfaces.after[lips], scene.camera.focal))
+
+
+def within(front: Layer, back: Layer) -> Layer:
+    """``back``, with ``front`` before it, in the light that ``back`` has; what lies outside of its window is lost."""
+    f, b = _shared(front, back)
+    changed = ("colour", "coverage", "alpha", "still", *CHOSEN)
+    out = replace(back, **{name: getattr(back, name).copy() for name in changed})
+    share = front.alpha[f]
+    out.alpha[b] += (1 - out.alpha[b]) * share
+    for name in ("colour", "coverage"):
+        own = getattr(out, name)[b]
+        own += (share[..., None] if own.ndim == 3 else share) * (getattr(front, name)[f] - own)
+    chosen = share > 0.5
+    for name in (*CHOSEN, "still"):
+        getattr(out, name)[b][chosen] = getattr(front, name)[f][chosen]
+    return out
 
 
 def over(front: Layer, back: Layer) -> Layer:

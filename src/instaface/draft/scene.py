@@ -14,6 +14,7 @@ from instaface.draft.glasses import Sheet
 from instaface.draft.lids import Lids
 from instaface.draft.relief import Shell
 from instaface.draft.relight import find_marks
+from instaface.draft.teeth import Row
 from instaface.draft.texture import Texture, greyish
 from instaface.draft.view import odd, without_rim
 from instaface.face import Camera, FaceParameters, MorphableModel
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from instaface.draft.surfaces import Start
 
 Array = NDArray[np.float32]
+
+ROW_EDGE = 0.025  # of the canvas's longer side: twice how far teeth colour what is around them
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Scene:
         vertices: (V, 3) float32 face model as tracked, camera space.
         normals: (V, 3) float32 its normals.
         raised: (V,) float32 centimetres by which the person's upper teeth stand higher than the face model's.
-        hidden_ears: (F,) bool, triangles of the face model's ears that hair hides.
+        hidden: (F,) bool, triangles of the face model that are not drawn: ears that hair hides, teeth of ``row``.
+        row: the upper teeth that the photo shows.
         lids: the closing eyelids.
         shell: hair and the rest of the head.
         texture: the unwrapped skin.
@@ -77,7 +81,8 @@ class Scene:
     vertices: Array
     normals: Array
     raised: Array
-    hidden_ears: NDArray[np.bool_]
+    hidden: NDArray[np.bool_]
+    row: Row | None
     lids: Lids
     shell: Shell
     texture: Texture
@@ -104,6 +109,16 @@ class Scene:
         from instaface.draft.surfaces import Start
 
         return Start.of(self)
+
+    @cached_property
+    def behind_teeth(self) -> Array:
+        """(H, W) float32: ``open``, -1 where the photo shows the row of teeth."""
+        from instaface.draft.carry import carry_teeth
+
+        row, inner = carry_teeth(self, self.parameters), self.open.copy()
+        size = odd(ROW_EDGE * max(inner.shape))
+        inner[row.window][cv2.dilate(row.alpha, np.ones((size, size))) > 0.5] = -1
+        return inner
 
     @cached_property
     def masks(self) -> Array:

@@ -118,9 +118,9 @@ def _patches(scene: Scene) -> dict[str, Patch]:
     chosen = {
         "scalp": parts.scalp,
         "neck": parts.neck,
-        "skin": parts.face & ~scene.hidden_ears & ~parts.inside & ~parts.eyes,
+        "skin": parts.face & ~scene.hidden & ~parts.inside & ~parts.eyes,
         "eyes": parts.eyes,
-        "mouth": parts.inside,
+        "mouth": parts.inside & ~scene.hidden,
     }
     faces, uv_faces = model.faces.numpy(), model.uv_faces.numpy()
     patches = {name: Patch.of(MESH, faces[mask], uv_faces[mask]) for name, mask in chosen.items()}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from instaface.draft.lids import at_rest
 from instaface.draft.teeth import raised
 from instaface.face import Camera, FaceParameters, MorphableModel, rotation_from_angles
 from instaface.render.rasterise import Raster, rasterise
@@ -109,12 +110,27 @@ def _shrunk(mask: Mask, size: int) -> Array:
 
 @dataclass(frozen=True)
 class View:
-    """The tracked face model as the canvas's camera sees it."""
+    """The tracked face model as the canvas's camera sees it.
+
+    Attributes:
+        camera: camera of the canvas.
+        vertices, normals: (V, 3) float32 camera space.
+        raised: (V,) float32 centimetres by which the person's upper teeth stand higher than the face model's.
+        rest: (V, 3) float32 the unturned face, its neck joint in the origin, its teeth raised.
+        projected: (V, 3) float32 x, y in pixels and depth.
+        depth, skull: (H, W) float32 depth of all of it, and without ears and shoulders.
+        vertex: (H, W) int64 vertex next to what is seen, -1 where nothing is.
+        part, neck, ears, mouth: (H, W) float32, 1 where that is seen: face or neck, and single parts.
+        open: (H, W) float32 0..1 well inside of the mouth's and the eyes' openings.
+        near: (H, W) float32, see :func:`around_head`.
+        covered: (H, W) where it is seen, but for its shoulders.
+    """
 
     camera: Camera
     vertices: Array
     normals: Array
     raised: Array
+    rest: Array
     projected: Array
     depth: Array
     skull: Array
@@ -122,6 +138,7 @@ class View:
     part: Array
     neck: Array
     ears: Array
+    mouth: Array
     open: Array
     near: Array
     covered: Mask
@@ -133,6 +150,7 @@ class View:
             mesh = model.mesh(parameters)
             vertices = mesh.vertices[0].numpy()
             projected = camera.project(mesh.vertices[0]).numpy().astype(np.float32)
+            rest = model.vertices(at_rest(parameters))[0].numpy()
         raster = rasterise(projected, model.faces.numpy(), camera.height, camera.width)
         mouth = (raster.covered & parts.inside[raster.face_index]).astype(np.float32)
         above = raised(model, parameters, vertices, camera, photo, mouth)
@@ -140,6 +158,7 @@ class View:
             vertices = vertices + above[:, None] * up(parameters)
             projected = camera.project(torch.from_numpy(vertices)).numpy()
             raster = rasterise(projected, model.faces.numpy(), camera.height, camera.width)
+            mouth = (raster.covered & parts.inside[raster.face_index]).astype(np.float32)
         chin = projected[model.head_weight.numpy() > 0.99, 1].max()
         drawn = parts.face | parts.neck
         skull = ~(parts.ears | parts.shoulders)
@@ -148,6 +167,7 @@ class View:
             vertices=vertices,
             normals=mesh.normals()[0].numpy(),
             raised=above,
+            rest=rest + above[:, None] * np.array([0, 1, 0], np.float32),
             projected=projected,
             depth=raster.depth,
             skull=rasterise(projected, model.faces.numpy()[skull], camera.height, camera.width).depth,
@@ -155,6 +175,7 @@ class View:
             part=(raster.covered & drawn[raster.face_index]).astype(np.float32),
             neck=(raster.covered & parts.neck[raster.face_index]).astype(np.float32),
             ears=(raster.covered & parts.ears[raster.face_index]).astype(np.float32),
+            mouth=mouth,
             open=_well_inside(raster, parts),
             near=around_head(raster.covered & (parts.face | parts.scalp)[raster.face_index], chin),
             covered=raster.covered & ~parts.shoulders[raster.face_index],
