@@ -166,7 +166,7 @@ def _throat(view: View, model: MorphableModel, surface: Array, bare: Array) -> A
     return np.maximum(view.neck * surface, _low_skin(view, model, bare)) * (1 - smoothstep(follows, *FOLLOWING))
 
 
-FOLLOWING = 0.4, 0.8  # share of the head's turn, from what stays to what goes along
+FOLLOWING = 0.1, 0.4  # share of the head's turn, from what stays to what goes along
 
 
 def _low_skin(view: View, model: MorphableModel, bare: Array) -> Array:
