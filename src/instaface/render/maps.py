@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.face.colour import srgb_from_linear
-from instaface.face.light import shade
-from instaface.render.rasterise import Raster, draw, interpolate, pick
+from instaface.render.rasterise import Raster, draw, in_bands, pick
 
 NETWORK_MAPS = ("normals", "albedo", "rendering")
 
@@ -97,18 +97,17 @@ def render_maps(
         # 2. Find what each pixel sees.
         height, width = camera.height, camera.width
         raster, alpha = draw(points, faces, height, width)
-        # 3. Attributes of the pixels that see something, as lists.
-        seen = np.flatnonzero(raster.covered)
+        # 3. What it looks like there.
         vertex = pick(raster, faces, np.arange(len(points)), -1)
-        normals = torch.from_numpy(interpolate(raster, faces, mesh.normals()[0].numpy()).reshape(-1, 3)[seen])
-        normals = torch.nn.functional.normalize(normals, dim=-1)
-        uv = torch.from_numpy(interpolate(raster, _corners(mesh.uv_faces), mesh.uv.numpy()).reshape(-1, 2)[seen])
-        albedo = sample_texture(model.albedo(parameters.albedo), uv[None])[0]
-        shading = shade(normals[None], parameters.light)[0].clip(0)
+        corners = faces, mesh.normals()[0].numpy(), _corners(mesh.uv_faces), mesh.uv.numpy()
+        texture = model.albedo(parameters.albedo)[0].permute(1, 2, 0).contiguous().numpy()
+        normals, albedo, shading = (np.zeros((height, width, 3), np.float32) for _ in range(3))
+        given = raster.face_index, raster.barycentric, *corners, texture, parameters.light[0].numpy()
+        in_bands(_look_rows, height, None, *given, normals, albedo, shading)
     return Maps(
-        normals=_spread(normals, seen, height, width),
-        albedo=_spread(albedo, seen, height, width),
-        shading=_spread(shading, seen, height, width),
+        normals=normals,
+        albedo=albedo,
+        shading=shading,
         mask=alpha * raster.covered,
         labels=np.append(vertex_labels(model), np.int32(0))[vertex],
         label_names=tuple(model.regions),
@@ -118,11 +117,65 @@ def render_maps(
     )
 
 
-def _spread(values: Tensor, seen: NDArray[np.int64], height: int, width: int) -> NDArray[np.float32]:
-    """(H, W, C) with (N, C) values at the N pixels that see something, 0 elsewhere."""
-    out = np.zeros((height * width, values.shape[-1]), np.float32)
-    out[seen] = values.numpy()
-    return out.reshape(height, width, -1)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _texels(place, size):  # type: ignore[no-untyped-def]
+    """The two of ``size`` texels in a row between whose centres a place lies, and how far it is from the first."""
+    place = min(max(place - 0.5, 0.0), size - 1.0)
+    first = int(place)
+    return first, min(first + 1, size - 1), np.float32(place - first)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _look_rows(  # type: ignore[no-untyped-def]
+    first,
+    last,
+    face_index,
+    barycentric,
+    faces,
+    vertex_normals,
+    uv_faces,
+    uv,
+    texture,
+    light,
+    normals,
+    albedo,
+    shading,
+):
+    """What a surface looks like at each pixel that sees something; the others stay as they are.
+
+    Args:
+        face_index, barycentric: of the raster.
+        faces: (F, 3) int32 into ``vertex_normals`` (V, 3).
+        uv_faces: (F, 3) int32 into ``uv`` (T, 2), see :class:`instaface.face.Mesh`.
+        texture: (S, S, 3) linear RGB, row 0 at v = 1.
+        light: (9, 3) coefficients, see :mod:`instaface.face.light`.
+        normals, albedo, shading: (H, W, 3) results.
+    """
+    size = len(texture)
+    for j in range(first, last):
+        for i in range(face_index.shape[1]):
+            f = face_index[j, i]
+            if f < 0:
+                continue
+            u = v = x = y = z = np.float32(0)
+            for k in range(3):
+                weight, corner, texel = barycentric[j, i, k], faces[f, k], uv_faces[f, k]
+                u, v = u + weight * uv[texel, 0], v + weight * uv[texel, 1]
+                x, y = x + weight * vertex_normals[corner, 0], y + weight * vertex_normals[corner, 1]
+                z += weight * vertex_normals[corner, 2]
+            length = max(np.sqrt(x * x + y * y + z * z), np.float32(1e-12))
+            x, y, z = x / length, y / length, z / length
+            normals[j, i, 0], normals[j, i, 1], normals[j, i, 2] = x, y, z
+            left, right, a = _texels(u * size, size)
+            top, bottom, b = _texels((1 - v) * size, size)
+            for c in range(3):
+                above = texture[top, left, c] + a * (texture[top, right, c] - texture[top, left, c])
+                below = texture[bottom, left, c] + a * (texture[bottom, right, c] - texture[bottom, left, c])
+                albedo[j, i, c] = above + b * (below - above)
+                lit = light[0, c] + x * light[1, c] + y * light[2, c] + z * light[3, c]
+                lit += x * y * light[4, c] + x * z * light[5, c] + y * z * light[6, c]
+                lit += (x * x - y * y) * light[7, c] + (np.float32(3) * z * z - np.float32(1)) * light[8, c]
+                shading[j, i, c] = max(lit, np.float32(0))
 
 
 def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
