@@ -48,9 +48,9 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     glasses = carry_glasses(scene, edited, before=_spread([head], scene.depth.shape))
     relit = None if edited.light.equal(scene.parameters.light) else _continued_light([neck, head], scene.depth.shape)
     gone = _gone(scene, surfaces)
-    body = _static(scene, scene.body[..., :3], scene.body[..., 3], gone, relit)
+    body = _static(scene, "body", gone, relit)
     # Necks twist more than they move: where the face model's neck leaves, skin remains.
-    throat = _static(scene, scene.photo, scene.throat, gone, relit)
+    throat = _static(scene, "throat", gone, relit)
     # 3. Put them together, from the farthest to the nearest.
     over = replace(hair, alpha=hair.alpha * hair.over)
     drawn = compose(scene, [scalp, behind, hair, throat, neck, body, head, over], glasses, gone, [scalp, head])
@@ -106,18 +106,18 @@ def _gone(scene: Scene, surfaces: Surfaces) -> Array:
     return (smoothstep(moved, *STILL) * scene.near).astype(np.float32)
 
 
-def _static(scene: Scene, colour: Array, opacity: Array, gone: Array, ratio: Array | None) -> Layer:
+def _static(scene: Scene, part: str, gone: Array, ratio: Array | None) -> Layer:
     """A layer that stays with the shoulders. New light goes on from the face, over neck and clothes."""
-    everything = (slice(0, opacity.shape[0]), slice(0, opacity.shape[1]))
+    colour, opacity, coverage = scene.standing[part]
     return Layer(
-        window=everything,
-        colour=np.ascontiguousarray(colour),
-        alpha=np.ascontiguousarray(opacity),
-        coverage=((opacity > 0) * scene.inside).astype(np.float32),
+        window=(slice(0, opacity.shape[0]), slice(0, opacity.shape[1])),
+        colour=colour,
+        alpha=opacity,
+        coverage=coverage,
         still=1 - gone,
         ratio=np.empty((0, 0, 3), np.float32) if ratio is None else ratio,
-        depth=np.zeros_like(opacity),
-        over=np.ones_like(opacity),
+        depth=np.broadcast_to(np.float32(0), opacity.shape),
+        over=np.broadcast_to(np.float32(1), opacity.shape),
     )
 
 

@@ -349,7 +349,7 @@ def soften_rows(first, last, opacity, near, shift, head, loose, static, gone, al
                 if close > 0:
                     look_up(loose, x, y, share)
                     alpha[j, i] = a + close * share[0] * (max(found[3], static[j, i]) - a)
-            if a < 1:
+            if a < 1 and (alpha[j, i] > 0 or gone[j, i] > 0):
                 open_ = 1 - smooth(a, *SOLIDITY)
                 away = smooth(max(abs(shift[j, i, 0]), abs(shift[j, i, 1])), *STILL) * shows(alpha[j, i])
                 moved[j, i] = max(moved[j, i], open_ * max(gone[j, i], away))

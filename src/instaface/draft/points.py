@@ -12,12 +12,11 @@ from numba import njit
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def turn_points(  # type: ignore[no-untyped-def]
-    first, last, needed, local, normals, step, turned, pull, pulled, translation, points, turned_normals
+    first, last, local, normals, step, turned, pull, pulled, translation, points, turned_normals
 ):
     """Points that follow the head by their weight, in the edited view.
 
     Args:
-        needed: (N,) bool, the points that count; the others stay as they are.
         local: (N, 3) about the neck joint, as in the photo.
         normals: (N, 3).
         step: (N,) int64 rows of the tables, by the points' weights.
@@ -29,8 +28,6 @@ def turn_points(  # type: ignore[no-untyped-def]
     """
     along = np.zeros(3, np.float32)
     for v in range(first, last):
-        if not needed[v]:
-            continue
         rotation, skinning, way = turned[step[v]], pulled[step[v]], pull[v % len(pull)]
         for r in range(3):
             along[r] = local[v, r] + skinning[r, 0] * way[0] + skinning[r, 1] * way[1] + skinning[r, 2] * way[2]
@@ -42,12 +39,11 @@ def turn_points(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def project_points(  # type: ignore[no-untyped-def]
-    first, last, needed, points, normals, focal, cx, cy, before, places, facing, moved
+    first, last, points, normals, focal, cx, cy, before, places, facing, moved
 ):
     """Where points are seen, how they face the camera, and how far that is from where they were.
 
     Args:
-        needed: (N,) bool, the points that count; of the others the results are left as they are.
         points, normals: (N, 3) camera space.
         focal, cx, cy: of the camera, pixels.
         before: (N, 3) ``places`` in the photo.
@@ -56,8 +52,6 @@ def project_points(  # type: ignore[no-untyped-def]
         moved: (N,) results, strided: pixels along x or y.
     """
     for v in range(first, last):
-        if not needed[v]:
-            continue
         x, y, z = points[v]
         places[v, 0], places[v, 1], places[v, 2] = cx - focal * x / z, cy + focal * y / z, -z
         facing[v] = -(x * normals[v, 0] + y * normals[v, 1] + z * normals[v, 2]) / np.sqrt(x * x + y * y + z * z)

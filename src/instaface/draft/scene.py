@@ -137,6 +137,15 @@ class Scene:
         return np.float32(1) - (1 - self.body[..., 3]) * (1 - self.throat)
 
     @cached_property
+    def standing(self) -> dict[str, tuple[Array, Array, Array]]:
+        """What stays with the shoulders, by name, "body" and "throat": (H, W, 3) colour, (H, W) opacity, coverage."""
+        parts = {"body": (self.body[..., :3], self.body[..., 3]), "throat": (self.photo, self.throat)}
+        return {
+            name: (np.ascontiguousarray(colour), np.ascontiguousarray(opacity), (opacity > 0) * self.inside)
+            for name, (colour, opacity) in parts.items()
+        }
+
+    @cached_property
     def positions(self) -> Array:
         """(H, W, 2) float32: x, y of each pixel's centre."""
         height, width = self.depth.shape

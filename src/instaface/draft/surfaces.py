@@ -21,7 +21,6 @@ from instaface.face import Camera, FaceParameters, MorphableModel, rotation_from
 from instaface.render.rasterise import in_bands
 
 Array = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 MESH, FRONT, BACK = 0, 1, 2  # what a patch is part of
 
@@ -60,7 +59,6 @@ class Start:
         values: (V, COLUMNS) float32, those of :class:`Surfaces` that no edit changes; the others are 0.
         local: (N, 3) float32 points of the shell about the neck joint.
         step: (N,) int64 which of ``LEVELS`` steps of the head's turn they follow.
-        needed: (V,) bool: not the points of the shell that are far from the head.
         places: (V, 3) float32 in the photo: x, y, depth.
         lit: (V, 3) float32 shading.
         shadowed: (V, 3) float32 shading, with the shadow that the head casts on itself.
@@ -73,7 +71,6 @@ class Start:
     values: Array
     local: Array
     step: NDArray[np.int64]
-    needed: Mask
     places: Array
     lit: Array
     shadowed: Array
@@ -86,14 +83,13 @@ class Start:
         points, normals = (
             np.concatenate(parts) for parts in ((scene.vertices, shell.points), (scene.normals, shell.normals))
         )
-        nv, needed = len(scene.vertices), np.ones(len(points), bool)
+        nv = len(scene.vertices)
         places, facing, _ = seen(scene.camera, points, normals)
         values = np.zeros((len(points), kernels.COLUMNS), np.float32)
         values[:, kernels.BEFORE : kernels.BEFORE + 3], values[:, kernels.FACING] = points, facing
         values[:nv, kernels.SOLID], values[nv:, kernels.SOLID] = 1, shell.solid
         values[:nv, kernels.WEIGHT], values[nv:, kernels.WEIGHT] = model.head_weight.numpy(), shell.weights
         values[nv:, kernels.LOOKUP : kernels.LOOKUP + 2] = shell.lookup
-        needed[nv:] = np.tile(_near_head(scene).reshape(-1), 2)
         shadow = _shadow(scene, before)
         uv, size = model.uv.numpy(), scene.texture.colour.shape[0]
         with torch.no_grad():
@@ -104,7 +100,6 @@ class Start:
             values=values,
             local=shell.points - before.translation[0].numpy(),
             step=np.rint(shell.weights * LEVELS).astype(np.int64),
-            needed=needed,
             places=places,
             lit=shading(normals, before.light),
             shadowed=shading(normals, before.light, shadow),
@@ -126,20 +121,6 @@ def _patches(scene: Scene) -> dict[str, Patch]:
     patches = {name: Patch.of(MESH, faces[mask], uv_faces[mask]) for name, mask in chosen.items()}
     front, back = np.split(len(scene.vertices) + scene.shell.faces, 2)
     return patches | {"front": Patch.of(FRONT, front), "back": Patch.of(BACK, back)}
-
-
-SOFT = 12  # points of the shell over which what an edit does to it is smoothed at most
-
-
-def _near_head(scene: Scene) -> Mask:
-    """(h, w) points of the shell that triangles have as corners or strands lie around, and what lies close by."""
-    shell = scene.shell
-    near = np.zeros(shell.shape, np.uint8)
-    near.reshape(-1)[shell.faces[shell.faces < near.size]] = 1
-    rows, columns = (np.arange(n) * shell.step for n in shell.shape)
-    inside = rows < len(scene.near), columns < scene.near.shape[1]
-    near[np.ix_(*inside)] |= scene.near[np.ix_(rows[inside[0]], columns[inside[1]])] > 0
-    return cv2.dilate(near, np.ones((2 * SOFT + 1,) * 2)) > 0
 
 
 @dataclass(frozen=True)
@@ -168,13 +149,13 @@ class Surfaces:
     @classmethod
     def pose(cls, scene: Scene, edited: FaceParameters, model: MorphableModel) -> Surfaces:
         start, nv = scene.start, len(scene.vertices)
-        points, normals = (np.zeros_like(start.places) for _ in range(2))
+        points, normals = (np.empty_like(start.places) for _ in range(2))
         with torch.no_grad():
             mesh = model.mesh(edited)
             points[:nv] = mesh.vertices[0].numpy() + scene.raised[:, None] * up(edited)
             normals[:nv] = mesh.normals()[0].numpy()
         _turn_shell(scene, edited, model, points[nv:], normals[nv:])
-        places, facing, moved = seen(scene.camera, points, normals, start.places, start.needed)
+        places, facing, moved = seen(scene.camera, points, normals, start.places)
         values = start.values.copy()
         values[:, kernels.FACING + 1], values[:, kernels.MOVED] = facing, moved
         values[:, kernels.RATIO : kernels.RATIO + 3] = _ratio(scene, edited, model, normals)
@@ -183,9 +164,7 @@ class Surfaces:
         return cls(places, values, light_change(scene.parameters.light, edited.light))
 
 
-def seen(
-    camera: Camera, points: Array, normals: Array, before: Array | None = None, needed: Mask | None = None
-) -> tuple[Array, Array, Array]:
+def seen(camera: Camera, points: Array, normals: Array, before: Array | None = None) -> tuple[Array, Array, Array]:
     """What a camera sees of points.
 
     Args:
@@ -193,17 +172,15 @@ def seen(
         points: (V, 3) float32 camera space.
         normals: (V, 3) float32 unit normals.
         before: (V, 3) float32 where the points were seen, by default where they are.
-        needed: (V,) bool, those that count; by default all.
 
     Returns:
         (V, 3) float32 x, y and depth; (V,) cosines between normals and lines of sight; (V,) pixels of way along x or y.
     """
-    places = np.ones_like(points)
-    facing, moved = np.zeros((2, len(points)), np.float32)
-    needed = np.ones(len(points), bool) if needed is None else needed
+    places = np.empty_like(points)
+    facing, moved = np.empty((2, len(points)), np.float32)
     before = places if before is None else before
     view = camera.focal, *camera.center
-    in_bands(project_points, len(points), None, needed, points, normals, *view, before, places, facing, moved)
+    in_bands(project_points, len(points), None, points, normals, *view, before, places, facing, moved)
     return places, facing, moved
 
 
@@ -240,10 +217,10 @@ LEVELS = 256  # steps of a skinning weight
 def _turn_shell(scene: Scene, edited: FaceParameters, model: MorphableModel, points: Array, normals: Array) -> None:
     """Fills (N, 3) points and normals of the shell in the edited view: they turn as the face model's skinning turns
     its vertices, and what borders on the face goes along with its expression."""
-    start, shell, nv = scene.start, scene.shell, len(scene.vertices)
+    start, shell = scene.start, scene.shell
     before, after = (_skinning(parameters) for parameters in (scene.parameters, edited))
     tables = (after @ torch.linalg.inv(before)).numpy(), _pull(scene, edited, model), before.numpy()
-    given = start.needed[nv:], start.local, shell.normals, start.step
+    given = start.local, shell.normals, start.step
     in_bands(turn_points, len(points), None, *given, *tables, edited.translation[0].numpy(), points, normals)
 
 
@@ -255,7 +232,9 @@ def _skinning(parameters: FaceParameters) -> torch.Tensor:
 
 def _pull(scene: Scene, edited: FaceParameters, model: MorphableModel) -> Array:
     """(n, 3) way that the face's expression pulls the shell's front and back, in the unturned head."""
-    shell = scene.shell
+    shell, before = scene.shell, scene.parameters
+    if all(getattr(edited, name).equal(getattr(before, name)) for name in ("expression", "gaze", "jaw")):
+        return np.zeros((len(shell.anchor), 3), np.float32)
     with torch.no_grad():
         change = (model.vertices(at_rest(edited))[0] - scene.start.rest).numpy()
     pull = change[shell.anchor] * shell.follow[:, None]
