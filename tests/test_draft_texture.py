@@ -6,7 +6,7 @@ import pytest
 from instaface.draft.nostrils import nostrils
 from instaface.draft.relief import _behind_the_face
 from instaface.draft.texture import complete
-from instaface.draft.view import without_rim
+from instaface.draft.view import Parts, without_rim
 from instaface.face import OpenHead
 from instaface.track.hair import CHIN, EYE_CORNERS, FACE_OVAL, FOREHEAD, INSIDE, _place
 
@@ -77,3 +77,9 @@ def test_skin_is_learned_well_inside_of_the_face():
     place = _place(landmarks, (300, 300), None)
     for patch in place.patches:
         assert place.outside[patch].max(initial=-1) < -INSIDE
+
+
+def test_no_white_of_the_eye_is_painted_like_an_iris():
+    model = OpenHead.load()
+    irises = np.concatenate([model.regions[f"iris_{side}"].numpy() for side in ("left", "right")])
+    assert np.isin(model.faces.numpy()[Parts.of(model).irises], irises).all()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from instaface.draft.fill import box, smoothstep
@@ -15,7 +14,6 @@ from instaface.draft.texture import Texture, complete, greyish, matched, unwrap
 from instaface.draft.view import Parts, View, without_rim
 from instaface.face import FaceParameters, MorphableModel
 from instaface.face.colour import srgb_from_linear
-from instaface.face.light import shade
 from instaface.render.rasterise import visible
 
 Array = NDArray[np.float32]
@@ -100,10 +98,9 @@ def _usual(even: Array, seen: Array) -> Array:
 
 def _painted(albedo: Array, parameters: FaceParameters, normals: Array, eyes: Mask) -> Array:
     """(H, W, 3) 0..255: the model's own colours in the photo's light, half of which is scattered within the mouth."""
-    towards = torch.from_numpy(np.array([[[0.0, 0.0, 1.0]]], np.float32))
-    frontal = shade(towards, parameters.light)[0, 0].numpy()
-    direct = shade(torch.from_numpy(normals.reshape(1, -1, 3)), parameters.light)[0].numpy().reshape(normals.shape)
-    light = (frontal + direct.clip(0)) / 2 * np.where(eyes, EYE_SHADE, 1)[..., None]
+    towards = np.array([[0.0, 0.0, 1.0]], np.float32)
+    *direct, frontal = shading(np.concatenate([normals.reshape(-1, 3), towards]), parameters.light)
+    light = (frontal + np.reshape(direct, normals.shape)) / 2 * np.where(eyes, EYE_SHADE, 1)[..., None]
     return (255 * srgb_from_linear((albedo * light).clip(0, 1))).astype(np.float32)
 
 

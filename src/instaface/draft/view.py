@@ -19,7 +19,7 @@ Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 MISFIT = 0.12  # of the head's width: twice how far the face model's outline may lie inside of the head's
-LID_EDGE = 0.006  # of the canvas's longer side: twice how far the edge of an eye or of the mouth may be off
+LID_EDGE = 0.2  # centimetres: twice how far the edge of an eye or of the mouth may be off
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Parts:
             eyes=_faces_of(
                 model, "eyeball_left", "eyeball_right", "eye_left", "eye_right", "eye_sockets", touching=True
             ),
-            irises=_faces_of(model, "iris_left", "iris_right", touching=True),
+            irises=_faces_of(model, "iris_left", "iris_right"),
             ears=_faces_of(model, "ears", touching=True),
         )
 
@@ -90,14 +90,16 @@ def around_head(covered: Mask, down_to: float) -> Array:
     return cv2.GaussianBlur(cv2.dilate(covered.astype(np.float32), np.ones((ring, ring))), (0, 0), 1 + 0.1 * ring)
 
 
-def _well_inside(raster: Raster, parts: Parts) -> Array:
+def _well_inside(raster: Raster, parts: Parts, focal: float) -> Array:
     """(H, W) float32 0..1: the openings without their edge, where the face model may be off by a pixel or two.
 
     What is soft in the mouth is trusted still farther from its edge: gaps between teeth are none of it.
     """
-    size = odd(LID_EDGE * max(raster.depth.shape))
     soft = raster.covered & (parts.inside & ~parts.teeth)[raster.face_index]
     every = raster.covered & (parts.inside | parts.eyes)[raster.face_index]
+    if not every.any():
+        return np.zeros(every.shape, np.float32)
+    size = odd(LID_EDGE * focal / float(np.median(raster.depth[every])))
     open_, apart = (_shrunk(mask, side) for mask, side in ((every, size), (soft, 3 * size)))
     return np.where(soft, apart, open_)
 
@@ -176,7 +178,7 @@ class View:
             neck=(raster.covered & parts.neck[raster.face_index]).astype(np.float32),
             ears=(raster.covered & parts.ears[raster.face_index]).astype(np.float32),
             mouth=mouth,
-            open=_well_inside(raster, parts),
+            open=_well_inside(raster, parts, camera.focal),
             near=around_head(raster.covered & (parts.face | parts.scalp)[raster.face_index], chin),
             covered=raster.covered & ~parts.shoulders[raster.face_index],
         )
