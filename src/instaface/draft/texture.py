@@ -147,7 +147,7 @@ def matched(painted: Array, colour: Array, seen: Array) -> Array:
 ENOUGH = 25  # texels that tell what a part looks like
 TYPICAL = 0.65  # quantile that stands for a part's colour: half and a little more, since edges are dark
 LIKENESS = 2.0  # at most, from painted to seen brightness
-GAIN, TINT = 1.5, 1.1  # at most, from one half of the face to the other: in brightness, in a channel beside that
+GAIN, TINT = 1.5, 1.5  # at most, from one half of the face to the other: in brightness, in a channel beside that
 
 
 def _gain(colour: Array, both: Array) -> Array:
