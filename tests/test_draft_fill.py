@@ -142,3 +142,13 @@ def test_hair_seen_from_its_edge_is_looked_up_as_far_inside_as_it_lies_behind():
         away = 2 * np.linalg.norm(front[15, c] - front[15, last])
         assert found[c] == pytest.approx(last - away, abs=1.0)
     assert (np.abs(found - 30) < 30).all()
+
+
+def test_behind_a_face_goes_on_what_one_does_not_see_through():
+    head, face, _ = _half_ball(face_radius=10, head_radius=17)
+    jaw = np.where(face, -52.0, -np.inf).astype(np.float32)
+    rows, nowhere = np.ones(head.shape, np.float32), np.zeros(head.shape, bool)
+    for share, goes_on in ((1.0, True), (0.7, False)):
+        hair = (share * (head & ~face)).astype(np.float32)
+        relief = heights(head, face, ~head, jaw, jaw, nowhere, nowhere[0], rows, hair, middle=-60.0, cell=0.5)
+        assert relief.hanging[20, 32] and relief.behind[20, 27] == goes_on

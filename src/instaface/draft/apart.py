@@ -235,12 +235,16 @@ def _shell(
     low = np.broadcast_to(smoothstep(rows, *view.ear_rows(model))[:, None], face.shape)
     neck = to_grid(view.neck, step) > 0.5
     cell = step * -middle / view.camera.focal
-    relief = heights(head, face, outside, z, skull, neck, framing[columns], low, hairy > 0.5, middle, cell)
+    relief = heights(head, face, outside, z, skull, neck, framing[columns], low, hairy, middle, cell)
     near = _grow(_grow(_grow(head)))
     bare = near & (~face | _grow(~face) | relief.behind)
     # What hangs behind the face is not joined to it.
     hanging = relief.hanging | relief.behind
-    wall = _any(hanging) & _any(~hanging & face) & (np.ptp(_corners(relief.z), 0) > WALL)
+    steep = np.ptp(_corners(relief.z), 0)
+    wall = _any(hanging) & _any(~hanging & face) & (steep > WALL)
+    # Nor are single strands, between which there would be a veil.
+    strands = (cv2.dilate(hairy, np.ones((3, 3))) > STRANDS[0]) & (cv2.dilate(hairy, np.ones((7, 7))) < STRANDS[1])
+    wall |= _any(_grow(_grow(face))) & _any(strands) & (steep > THIN_WALL)
     cells = ~_any(~near) & _any(bare) & ~wall
     weights = _shell_weights(view, model, face.shape, step)
     anchors = np.where(face, view.vertex[np.ix_(rows, columns)], -1)
@@ -260,6 +264,9 @@ def _hanging(shell: Shell, hair: Array) -> Array:
 
 
 WALL = 1.0  # centimetres in depth from which on a square of the shell would join what hangs behind to the face
+
+STRANDS = 0.1, 0.8  # share of hair that single strands have
+THIN_WALL = 0.4  # centimetres in depth from which on they are not joined to the face
 
 
 def _corners(cells: NDArray) -> list[NDArray]:

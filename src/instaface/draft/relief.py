@@ -108,6 +108,7 @@ HAIRLINE = 0.5  # centimetres over which it rises to that
 LOCK = 0.9  # centimetres over which hair in front of jaw and neck falls back beside them
 MISFIT = 0.8  # centimetres by which the face model's outline may lie within hair that hangs behind it
 DROP = 2.0  # centimetres from the cheek back to hair that frames it
+SOLID = 0.9  # share of hair from which on one does not see through it
 BEHIND = 2.5  # centimetres by which such hair goes on behind the face
 
 
@@ -135,7 +136,7 @@ def heights(
     neck: Mask,
     framing: Mask,
     low: Array,
-    hair: Mask,
+    share: Array,
     middle: float,
     cell: float,
 ) -> Relief:
@@ -154,7 +155,7 @@ def heights(
         neck: (H, W) cells where the face model shows its neck.
         framing: (W,) columns on that side of the face on which hair hides the ear, and so hangs right beside the cheek.
         low: (H, W) float32, from 0 at the ears' top to 1 below them.
-        hair: (H, W) cells of hair.
+        share: (H, W) float32 0..1 of hair.
         middle: z of the plane in which the skull's outline lies.
         cell: size of a cell at the head's distance, in the unit of z.
 
@@ -176,12 +177,14 @@ def heights(
     z = np.where(covered | face, z, np.maximum(z, middle + edge * fall))
     z = np.where(np.isfinite(surface) & ~face, np.maximum(z, surface + rise), z)
     # Hair that borders on them hangs behind: the more so, the lower it is.
+    hair = share > 0.5
     hairy = head & ~face & hair
     over = covered & ~neck
     hanging = hairy & (low > 0) & (_distance(~over) * cell < MISFIT)
     hanging &= _distance(hairy & over & ~hanging) * cell > MISFIT
     away = _distance(hanging)
-    behind = (face | (head & ~hair)) & (away * cell < BEHIND) & (away < _distance(hairy & ~hanging))
+    inner = (face | (head & ~hair)) & (away < _distance(hairy & ~hanging))
+    behind = inner & (_distance(hanging & (share > SOLID)) * cell < BEHIND)  # one sees past single strands
     beside = cv2.GaussianBlur(_from_nearest(surface, face), (0, 0), 3.0)
     back = np.where(framing, np.maximum(beside - DROP - cell * _distance(face), middle), middle)
     z = np.where(hanging, z + low * (np.minimum(z, back) - z), z)
