@@ -188,7 +188,7 @@ def heights(
     beside = cv2.GaussianBlur(_from_nearest(surface, face), (0, 0), 3.0)
     back = np.where(framing, np.maximum(beside - DROP - cell * _distance(face), middle), middle)
     z = np.where(hanging, z + low * (np.minimum(z, back) - z), z)
-    z = np.where(behind, cv2.GaussianBlur(_from_nearest(z, hanging), (0, 0), 1.5), z)
+    z = np.where(hanging | behind, cv2.GaussianBlur(_from_nearest(z, hanging), (0, 0), 1.5), z)
     return Relief(z.astype(np.float32), hanging, behind)
 
 
