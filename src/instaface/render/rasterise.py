@@ -127,9 +127,9 @@ def coverage(
 ) -> NDArray[np.float32]:
     """Share of each pixel's area that a mesh covers: its anti-aliased silhouette.
 
-    The signed areas to the right of all edges are accumulated, in closed form; edges between two triangles cancel, what
-    remains is the number of layers over the pixel, of which up to one counts. This is the exact area where one layer
-    crosses the pixel.
+    The signed areas to the right of all edges are accumulated, in closed form; edges between two triangles cancel and
+    are left out, what remains is the number of layers over the pixel, of which up to one counts. This is the exact
+    area where one layer crosses the pixel.
 
     Args:
         vertices, faces, height, width, cull, threads: as for :func:`rasterise`.
@@ -144,8 +144,9 @@ def coverage(
 
 
 def _covered(triangles: tuple[Any, ...], height: int, width: int, threads: int | None) -> NDArray[np.float32]:
+    x, y, _, _, _, corners = triangles
     out = np.empty((height, width), np.float32)
-    in_bands(_coverage_rows, height, threads, *triangles, out)
+    in_bands(_coverage_rows, height, threads, x, y, _outline(corners, len(x)), out)
     return out
 
 
@@ -370,39 +371,67 @@ def _ramp(u):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _coverage_rows(first, last, x, y, inverse_depth, faces, index, corners, out):  # type: ignore[no-untyped-def]
+def _outline(corners, count):  # type: ignore[no-untyped-def]
+    """Edges where the triangles end, which those of other triangles do not cancel.
+
+    Args:
+        corners: (F, 3) indices of ``count`` vertices.
+        count: number of vertices.
+
+    Returns:
+        (N, 3) int32: two vertices, and how many more edges go from the first to the second than back.
+    """
+    edges, latest = np.empty((3 * len(corners), 3), np.int32), np.full(count, -1, np.int32)  # of those at a vertex,
+    earlier, n = np.empty(3 * len(corners), np.int32), 0  # and the one before each
+    for t in range(len(corners)):
+        for k in range(3):
+            a, b, way = corners[t, k], corners[t, (k + 1) % 3], 1
+            if a > b:
+                a, b, way = b, a, -1
+            e = latest[a]
+            while e >= 0 and edges[e, 1] != b:
+                e = earlier[e]
+            if e < 0:
+                e, n = n, n + 1
+                edges[e, 0], edges[e, 1], edges[e, 2] = a, b, 0
+                earlier[e], latest[a] = latest[a], e
+            edges[e, 2] += way
+    return edges[:n][edges[:n, 2] != 0]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _coverage_rows(first, last, x, y, edges, out):  # type: ignore[no-untyped-def]
     width = out.shape[1]
     # change[j, i]: area to the right of the edges, as its change from pixel i - 1 to pixel i.
     change = np.zeros((last - first, width + 1), np.float64)
-    for t in range(len(index)):
-        for k in range(3):
-            a, b = corners[t, k], corners[t, (k + 1) % 3]
-            if y[a] == y[b]:
-                continue
-            sign = -1.0  # an edge that goes down has the triangle at its left
-            if y[a] > y[b]:
-                a, b, sign = b, a, 1.0
-            ya, yb = y[a] / SUBPIXELS, y[b] / SUBPIXELS
-            if yb <= first or ya >= last:
-                continue
-            xa = x[a] / SUBPIXELS
-            slope = (x[b] - x[a]) / (y[b] - y[a])
-            for j in range(max(first, int(np.floor(ya))), min(last, int(np.ceil(yb)))):
-                top, bottom = max(ya, float(j)), min(yb, float(j + 1))
-                x0, x1 = xa + (top - ya) * slope, xa + (bottom - ya) * slope
-                if x0 > x1:
-                    x0, x1 = x1, x0
-                height = sign * (bottom - top)
-                i0, i1 = max(0, int(np.floor(x0))), min(width, int(np.floor(x1)) + 1)
-                covered = 0.0
-                for i in range(i0, i1):
-                    if x1 - x0 < 1e-6:
-                        share = min(max(i + 1 - x0, 0.0), 1.0)
-                    else:
-                        share = (_ramp(i + 1 - x0) - _ramp(i + 1 - x1)) / (x1 - x0)
-                    change[j - first, i] += height * share - covered
-                    covered = height * share
-                change[j - first, max(i1, 0)] += height - covered
+    for e in range(len(edges)):
+        a, b, times = edges[e]
+        if y[a] == y[b]:
+            continue
+        sign = -1.0 * times  # an edge that goes down has the triangle at its left
+        if y[a] > y[b]:
+            a, b, sign = b, a, 1.0 * times
+        ya, yb = y[a] / SUBPIXELS, y[b] / SUBPIXELS
+        if yb <= first or ya >= last:
+            continue
+        xa = x[a] / SUBPIXELS
+        slope = (x[b] - x[a]) / (y[b] - y[a])
+        for j in range(max(first, int(np.floor(ya))), min(last, int(np.ceil(yb)))):
+            top, bottom = max(ya, float(j)), min(yb, float(j + 1))
+            x0, x1 = xa + (top - ya) * slope, xa + (bottom - ya) * slope
+            if x0 > x1:
+                x0, x1 = x1, x0
+            height = sign * (bottom - top)
+            i0, i1 = max(0, int(np.floor(x0))), min(width, int(np.floor(x1)) + 1)
+            covered = 0.0
+            for i in range(i0, i1):
+                if x1 - x0 < 1e-6:
+                    share = min(max(i + 1 - x0, 0.0), 1.0)
+                else:
+                    share = (_ramp(i + 1 - x0) - _ramp(i + 1 - x1)) / (x1 - x0)
+                change[j - first, i] += height * share - covered
+                covered = height * share
+            change[j - first, max(i1, 0)] += height - covered
     for j in range(first, last):
         layers = 0.0
         for i in range(width):
