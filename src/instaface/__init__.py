@@ -11,9 +11,14 @@ The names are imported when they are first used, so that ``import instaface`` st
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# PyTorch's threads sleep between its operations; by default they spin, and take the cores from the other threads of an
+# edit. Its OpenMP reads this once, when PyTorch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _EXPORTS = {
     "Edit": "instaface.edit",
