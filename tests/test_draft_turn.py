@@ -87,3 +87,22 @@ def test_the_background_stays_free(turn):
     away[SIZE * 2 // 3 :] = False  # the shoulders stay where they are
     green = drawn[..., 1] - drawn[..., [0, 2]].max(-1)
     assert (green[away] < 100).mean() < 0.001
+
+
+def test_the_neck_s_skin_stays_behind_the_face(head, model):
+    """What of the neck lies beside the face model has a soft edge, which would show before it; ears and hair do not."""
+    _, scene, haired = head
+    places = scene.start.places[: len(scene.vertices)]
+    lobe = places[model.regions["ears"].numpy(), 1].max()
+    below = np.arange(len(scene.over))[:, None] > lobe
+    beside = (scene.bare > 0.9) & (scene.surface < 0.1)
+    assert (beside & below).any() and scene.over[beside & below].max() < 0.2
+    if haired:
+        assert scene.over[(scene.hair > 0.9) & (scene.surface < 0.1)].min() > 0.8
+
+
+def test_skin_beside_the_face_model_fades_but_for_ears(head, model):
+    _, scene, _ = head
+    of_ears = np.isin(scene.shell.anchor, model.regions["ears"].numpy())
+    assert of_ears.any() and not scene.shell.rim[of_ears].any()
+    assert scene.shell.rim[~of_ears].any()

@@ -81,7 +81,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     hugging = hair * inside * (1 - _hanging(shell, hair)) * (1 - hidden) * (1 - view.neck)
     texture, body, throat = together(
         lambda: skin_texture(view, model, face.parameters, lids, head, shown * inside, hugging, bool(before.any())),
-        lambda: _body(skin, stays, head_alpha - view.neck * surface, inside),
+        lambda: _body(skin, stays, head_alpha - _thick(view.neck * surface, 0.01 * max(photo.shape)), inside),
         lambda: _throat(view, model, surface, bare) * (1 - hidden),
     )
     return Scene(
@@ -99,6 +99,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         hair=hair,
         bare=shown,
         surface=surface,
+        over=(1 - surface) * (1 - shown * _below_the_ears(view, model)),
         open=view.open,
         depth=view.depth,
         vertices=view.vertices,
@@ -169,12 +170,16 @@ def _throat(view: View, model: MorphableModel, surface: Array, bare: Array) -> A
 FOLLOWING = 0.1, 0.4  # share of the head's turn, from what stays to what goes along
 
 
+def _below_the_ears(view: View, model: MorphableModel) -> Array:
+    """(H, 1) float32, 1 in the rows below the ears."""
+    return (np.arange(view.camera.height) > view.ear_rows(model)[1]).astype(np.float32)[:, None]
+
+
 def _low_skin(view: View, model: MorphableModel, bare: Array) -> Array:
     """(H, W) 0..1: bare skin below the ears that lies well outside of the face: neck, chest, hands."""
     _, top, _, chin = view.head_box(model)
     face = cv2.dilate(view.part - view.neck, np.ones((odd(0.05 * (chin - top)),) * 2))
-    lobe = view.ear_rows(model)[1]
-    core = np.where(np.arange(len(bare)) > lobe, 1, 0)[:, None] * (bare * (1 - face) > 0.95)
+    core = _below_the_ears(view, model) * (bare * (1 - face) > 0.95)
     opened = cv2.morphologyEx(core.astype(np.uint8), cv2.MORPH_OPEN, np.ones((odd(0.04 * (chin - top)),) * 2))
     return np.minimum(bare, cv2.GaussianBlur(opened.astype(np.float32), (0, 0), 1))
 
@@ -253,7 +258,9 @@ def _shell(
     own = np.tile(model.head_weight.numpy()[shell.anchor], 2)
     bare_rim = (shell.rim * shell.follow).reshape(shell.shape) * (hairy < 0.3)
     share = cv2.GaussianBlur(bare_rim, (0, 0), 1).reshape(-1)
-    return replace(shell, weights=(shell.weights + np.tile(share, 2) * (own - shell.weights)).astype(np.float32))
+    weights = (shell.weights + np.tile(share, 2) * (own - shell.weights)).astype(np.float32)
+    ears = np.isin(shell.anchor, model.regions["ears"].numpy() if "ears" in model.regions else [])
+    return replace(shell, weights=weights, rim=np.where(ears, 0, shell.rim).astype(np.float32))
 
 
 def _hanging(shell: Shell, hair: Array) -> Array:

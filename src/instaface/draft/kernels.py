@@ -216,7 +216,7 @@ def shell_rows(  # type: ignore[no-untyped-def]
             opacity *= (1 - max(values[j, i, PAST], 1 - smooth(after, 0.05, 0.3)) * (1 - masks[j, i, 3])) * cover[j, i]
             seen, inside = _turned(before, after) * (1 - surface) if front else 0.0, masks[j, i, 2]
             _put(j, i, pixel, seen, 1.0, inside, values, photo, strands, marks, change, colour, ratio, flat)
-            flat[0, pixel], flat[3, pixel] = opacity, 1 - surface
+            flat[0, pixel], flat[3, pixel] = opacity, masks[j, i, 1]
             flat[2, pixel] = 1 - smooth(values[j, i, MOVED], *STILL)
 
 

@@ -46,6 +46,7 @@ class Scene:
         hair: (H, W) float32 0..1, hair.
         bare: (H, W) float32 0..1, the person without hair and clothes.
         surface: (H, W) float32 0..1 where the camera sees the face model's surface and nothing in front of it.
+        over: (H, W) float32 0..1 what may come before the face model: hair and ears, but not the neck's skin.
         open: (H, W) float32 0..1 well inside of the mouth's and the eyes' openings.
         depth: (H, W) float32 depth of the face model, infinite where it is not.
         vertices: (V, 3) float32 face model as tracked, camera space.
@@ -76,6 +77,7 @@ class Scene:
     hair: Array
     bare: Array
     surface: Array
+    over: Array
     open: Array
     depth: Array
     vertices: Array
@@ -122,8 +124,8 @@ class Scene:
 
     @cached_property
     def masks(self) -> Array:
-        """(H, W, 4) float32: ``surface``, ``bare``, ``inside`` and ``hair``, to be looked up together."""
-        return np.dstack([self.surface, self.bare, self.inside, self.hair])
+        """(H, W, 4) float32: ``surface``, ``over``, ``inside`` and ``hair``, to be looked up together."""
+        return np.dstack([self.surface, self.over, self.inside, self.hair])
 
     @cached_property
     def skin_masks(self) -> Array:

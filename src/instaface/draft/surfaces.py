@@ -188,7 +188,7 @@ def _past(scene: Scene, facing: Array) -> Array:
     """(N,) see the column PAST, from (2 N, 2) cosines of the shell's slope before and after."""
     turn = (facing[:, 1] - facing[:, 0])[: len(scene.shell.rim)]
     turn = cv2.GaussianBlur(turn.reshape(scene.shell.shape), (0, 0), 3).reshape(-1)
-    return (scene.shell.rim * smoothstep(turn, 0.05, 0.15)).astype(np.float32)
+    return (scene.shell.rim * smoothstep(turn, 0.03, 0.08)).astype(np.float32)
 
 
 STRETCH = 2.5, 5.0  # growth of a triangle's area in the picture, from well borne to not at all
