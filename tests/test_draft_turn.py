@@ -89,20 +89,22 @@ def test_the_background_stays_free(turn):
     assert (green[away] < 100).mean() < 0.001
 
 
-def test_the_neck_s_skin_stays_behind_the_face(head, model):
-    """What of the neck lies beside the face model has a soft edge, which would show before it; ears and hair do not."""
+def test_skin_beside_the_face_model_stays_behind_it(head, model):
+    """It has a soft edge, which would show before the face; hair and ears do not lie behind."""
     _, scene, haired = head
-    places = scene.start.places[: len(scene.vertices)]
-    lobe = places[model.regions["ears"].numpy(), 1].max()
-    below = np.arange(len(scene.over))[:, None] > lobe
-    beside = (scene.bare > 0.9) & (scene.surface < 0.1)
-    assert (beside & below).any() and scene.over[beside & below].max() < 0.2
+    shell = scene.shell
+    of_ears = np.isin(shell.anchor, model.regions["ears"].numpy())
+    close = ((shell.follow > 0.95) & ~of_ears).astype(np.float32).reshape(shell.shape)
+    close = cv2.resize(close, scene.over.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.99
     if haired:
-        assert scene.over[(scene.hair > 0.9) & (scene.surface < 0.1)].min() > 0.8
+        assert scene.over[(scene.hair > 0.99) & (scene.surface < 0.01)].min() > 0.9
+    else:
+        beside = (scene.bare > 0.9) & (scene.surface < 0.1) & close
+        assert beside.any() and scene.over[beside].max() < 0.2
 
 
-def test_skin_beside_the_face_model_fades_but_for_ears(head, model):
-    _, scene, _ = head
-    of_ears = np.isin(scene.shell.anchor, model.regions["ears"].numpy())
-    assert of_ears.any() and not scene.shell.rim[of_ears].any()
-    assert scene.shell.rim[~of_ears].any()
+def test_skin_beside_the_face_fades_but_not_beside_ears_and_neck(head, model):
+    shell = head[1].shell
+    apart = np.isin(shell.anchor, np.concatenate([model.regions[name].numpy() for name in ("ears", "neck")]))
+    assert apart.any() and not shell.rim[apart].any()
+    assert shell.rim[~apart].any()

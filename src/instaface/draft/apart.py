@@ -81,7 +81,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     hugging = hair * inside * (1 - _hanging(shell, hair)) * (1 - hidden) * (1 - view.neck)
     texture, body, throat = together(
         lambda: skin_texture(view, model, face.parameters, lids, head, shown * inside, hugging, bool(before.any())),
-        lambda: _body(skin, stays, head_alpha - _thick(view.neck * surface, 0.01 * max(photo.shape)), inside),
+        lambda: _body(skin, stays, head_alpha, view.neck * surface, inside),
         lambda: _throat(view, model, surface, bare) * (1 - hidden),
     )
     return Scene(
@@ -99,7 +99,8 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         hair=hair,
         bare=shown,
         surface=surface,
-        over=(1 - surface) * (1 - shown * _below_the_ears(view, model)),
+        over=(1 - surface)
+        * (1 - shown * _from_grid(shell.follow * ~_next_to(shell, model, "ears"), shell, hair.shape)),
         open=view.open,
         depth=view.depth,
         vertices=view.vertices,
@@ -144,16 +145,17 @@ def _thick(mask: Array, radius: float) -> Array:
     return (mask * smoothstep(support, 0.2, 0.4)).clip(0, 1).astype(np.float32)
 
 
+SLIVER = 0.01  # of the canvas' longer side: how thin a strip of neck is left out of account
 BEHIND = 0.025  # of the canvas' longer side: how far what stays goes on behind the head at least
 
 
-def _body(photo: Array, stays: Array, hidden: Array, inside: Array) -> Array:
-    """Colour and opacity of what stays, continued where the head hides it."""
+def _body(photo: Array, stays: Array, head: Array, neck: Array, inside: Array) -> Array:
+    """Colour and opacity of what stays, continued where the head hides it, but not over the neck."""
     known = cv2.erode(stays * inside, np.ones((5, 5))) > 0.97
     if not known.any():
         return np.zeros((*stays.shape, 4), np.float32)
-    hidden = hidden.clip(0, 1).astype(np.float32)
-    likely = push_pull(stays, (hidden < 0.02).astype(np.float32))
+    likely = push_pull(stays, (head - neck < 0.02).astype(np.float32))
+    hidden = (head - _thick(neck, SLIVER * max(neck.shape))).clip(0, 1)  # a thin neck would be a crease
     reach = odd(2 * BEHIND * max(stays.shape))
     close = cv2.dilate(known.astype(np.float32), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     close = cv2.GaussianBlur(close, (0, 0), 0.1 * reach)
@@ -170,16 +172,12 @@ def _throat(view: View, model: MorphableModel, surface: Array, bare: Array) -> A
 FOLLOWING = 0.1, 0.4  # share of the head's turn, from what stays to what goes along
 
 
-def _below_the_ears(view: View, model: MorphableModel) -> Array:
-    """(H, 1) float32, 1 in the rows below the ears."""
-    return (np.arange(view.camera.height) > view.ear_rows(model)[1]).astype(np.float32)[:, None]
-
-
 def _low_skin(view: View, model: MorphableModel, bare: Array) -> Array:
     """(H, W) 0..1: bare skin below the ears that lies well outside of the face: neck, chest, hands."""
     _, top, _, chin = view.head_box(model)
     face = cv2.dilate(view.part - view.neck, np.ones((odd(0.05 * (chin - top)),) * 2))
-    core = _below_the_ears(view, model) * (bare * (1 - face) > 0.95)
+    lobe = view.ear_rows(model)[1]
+    core = np.where(np.arange(len(bare)) > lobe, 1, 0)[:, None] * (bare * (1 - face) > 0.95)
     opened = cv2.morphologyEx(core.astype(np.uint8), cv2.MORPH_OPEN, np.ones((odd(0.04 * (chin - top)),) * 2))
     return np.minimum(bare, cv2.GaussianBlur(opened.astype(np.float32), (0, 0), 1))
 
@@ -259,15 +257,24 @@ def _shell(
     bare_rim = (shell.rim * shell.follow).reshape(shell.shape) * (hairy < 0.3)
     share = cv2.GaussianBlur(bare_rim, (0, 0), 1).reshape(-1)
     weights = (shell.weights + np.tile(share, 2) * (own - shell.weights)).astype(np.float32)
-    ears = np.isin(shell.anchor, model.regions["ears"].numpy() if "ears" in model.regions else [])
-    return replace(shell, weights=weights, rim=np.where(ears, 0, shell.rim).astype(np.float32))
+    return replace(shell, weights=weights, rim=shell.rim * ~_next_to(shell, model, "ears", "neck"))
+
+
+def _next_to(shell: Shell, model: MorphableModel, *regions: str) -> Mask:
+    """(N,) points of the shell of which the nearest vertex of the face model is in one of the regions."""
+    inside = [model.regions[name].numpy() for name in regions if name in model.regions]
+    return np.isin(shell.anchor, np.concatenate(inside) if inside else [])
 
 
 def _hanging(shell: Shell, hair: Array) -> Array:
     """(H, W) 0..1 where hair hangs behind the face, and so is not what the face's outline shows."""
     hanging = cv2.dilate(shell.hanging.reshape(shell.shape).astype(np.float32), np.ones((3, 3)))
-    height, width = hair.shape
-    return cv2.resize(hanging, (width, height), interpolation=cv2.INTER_LINEAR)
+    return _from_grid(hanging, shell, hair.shape)
+
+
+def _from_grid(values: Array, shell: Shell, shape: tuple[int, ...]) -> Array:
+    """(H, W) values of the shell's points, stretched over the picture."""
+    return cv2.resize(values.reshape(shell.shape), shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 WALL = 1.0  # centimetres in depth from which on a square of the shell would join what hangs behind to the face

@@ -33,7 +33,7 @@ class Shell:
         normals: (2 N, 3) float32 unit normals, smooth, as hair takes light.
         anchor: (N,) int64 vertex of the face model next to which a point lies.
         follow: (N,) float32 share of the anchor's movement that a point takes part in when the expression changes.
-        rim: (N,) float32, 1 just outside of the face model, where its outline may be off.
+        rim: (N,) float32, 1 just outside of the face, where the face model's outline may be off.
         hanging: (N,) points of hair that hangs behind the face.
         lookup: (2 N, 2) float32 pixels where a point finds hair like its own once it has turned, see :func:`strands`.
         solid: (2 N,) float32 0..1 where the head is opaque, smooth.

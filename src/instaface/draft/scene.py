@@ -46,7 +46,7 @@ class Scene:
         hair: (H, W) float32 0..1, hair.
         bare: (H, W) float32 0..1, the person without hair and clothes.
         surface: (H, W) float32 0..1 where the camera sees the face model's surface and nothing in front of it.
-        over: (H, W) float32 0..1 what may come before the face model: hair and ears, but not the neck's skin.
+        over: (H, W) float32 0..1 what may come before the face model: hair and ears, but not the skin right beside it.
         open: (H, W) float32 0..1 well inside of the mouth's and the eyes' openings.
         depth: (H, W) float32 depth of the face model, infinite where it is not.
         vertices: (V, 3) float32 face model as tracked, camera space.
