@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 LIBRARY = "libtorch_cpu.so"  # PyTorch's largest one by far
-COMPILER_RULES = "torch._meta_registrations"
+COMPILER_RULES = "_meta_registrations"  # a module of PyTorch
 
 
 def import_torch() -> None:
@@ -25,11 +25,13 @@ def import_torch() -> None:
     import numba  # noqa: F401
     import scipy.sparse.linalg  # noqa: F401
 
-    sys.modules[COMPILER_RULES] = ModuleType(COMPILER_RULES)
+    name = f"torch.{COMPILER_RULES}"
+    sys.modules[name] = ModuleType(name)
     try:
-        import torch  # noqa: F401
+        import torch
     finally:
-        del sys.modules[COMPILER_RULES]
+        del sys.modules[name]
+    vars(torch).pop(COMPILER_RULES, None)  # whoever needs them imports them
 
 
 def _link() -> None:
