@@ -147,7 +147,8 @@ def matched(painted: Array, colour: Array, seen: Array) -> Array:
 ENOUGH = 25  # texels that tell what a part looks like
 TYPICAL = 0.65  # quantile that stands for a part's colour: half and a little more, since edges are dark
 LIKENESS = 2.0  # at most, from painted to seen brightness
-GAIN, TINT = 1.5, 1.5  # at most, from one half of the face to the other: in brightness, in a channel beside that
+GAIN = 1.5  # in brightness, at most, from one half of the face to the other
+TINT = 1.1, 1.5  # in a channel beside that: where it gets darker, which may be make-up, and from shadow into light
 
 
 def _gain(colour: Array, both: Array) -> Array:
@@ -165,7 +166,10 @@ def _gain(colour: Array, both: Array) -> Array:
     own, weight = small[..., :3] + FAINT * small[..., 3:] + 1e-3, small[..., 3]
     ratio = np.log(own / own[:, ::-1])
     grey = ratio.mean(-1, keepdims=True)
-    ratio = grey.clip(-np.log(GAIN), np.log(GAIN)) + (ratio - grey).clip(-np.log(TINT), np.log(TINT))
+    brightness = grey.clip(-np.log(GAIN), np.log(GAIN))
+    least, most = np.log(TINT)
+    tint = least + (most - least) * np.maximum(brightness, 0) / np.log(GAIN)
+    ratio = brightness + (ratio - grey).clip(-tint, tint)
     ratio = push_pull(ratio.astype(np.float32), smoothstep(weight, 0.05, 0.5))
     return np.exp(cv2.resize(ratio, both.shape[::-1], interpolation=cv2.INTER_LINEAR))
 
