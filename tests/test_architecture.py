@@ -75,19 +75,3 @@ def test_importing_loads_nothing_heavy(statement, allowed):
     code = f"import sys; sys.path.insert(0, {str(SOURCE.parent)!r}); {statement}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not (HEAVY - allowed) & set(loaded)
-
-
-def test_what_torch_is_first_imported_without_can_be_imported_later():
-    code = f"""
-import sys
-sys.path.insert(0, {str(SOURCE.parent)!r})
-from instaface.cli.starting import import_torch
-import_torch()
-import torch
-assert "torch._meta_registrations" not in sys.modules
-from torch import _meta_registrations
-print(_meta_registrations.__file__)
-print(torch.nn.Conv2d(3, 4, 3, device="meta")(torch.zeros(1, 3, 8, 8, device="meta")).shape)
-"""
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "_meta_registrations.py" in shown and "torch.Size([1, 4, 6, 6])" in shown

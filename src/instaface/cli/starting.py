@@ -10,28 +10,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 LIBRARY = "libtorch_cpu.so"  # PyTorch's largest one by far
-COMPILER_RULES = "_meta_registrations"  # a module of PyTorch
 
 
 def import_torch() -> None:
-    """Imports PyTorch, which is linked on another core while other packages are imported, without a quarter of it: its
-    compiler's rules for tensors that have a shape but no values."""
+    """Imports PyTorch, which is linked on another core while other packages are imported."""
     if "torch" in sys.modules:
         return
     threading.Thread(target=_link, daemon=True).start()
     import numba  # noqa: F401
     import scipy.sparse.linalg  # noqa: F401
-
-    name = f"torch.{COMPILER_RULES}"
-    sys.modules[name] = ModuleType(name)
-    try:
-        import torch
-    finally:
-        del sys.modules[name]
-    vars(torch).pop(COMPILER_RULES, None)  # whoever needs them imports them
+    import torch  # noqa: F401
 
 
 def _link() -> None:
