@@ -8,7 +8,7 @@ frame is about 512 pixels wide). Prints medians over repeats, the first call lef
 
 from __future__ import annotations
 
-import instaface  # noqa: F401, I001  first of all, since it sets how PyTorch's threads wait
+# isort: split
 import argparse
 import statistics
 import time

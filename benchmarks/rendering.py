@@ -7,7 +7,7 @@ Prints the median, over repeats, of each step for one face, and of the torch pat
 
 from __future__ import annotations
 
-import instaface  # noqa: F401, I001  first of all, since it sets how PyTorch's threads wait
+# isort: split
 import argparse
 import statistics
 import time
