@@ -190,18 +190,19 @@ def _unmix(photo: Array, alpha: Array, behind: Array, known: Array) -> Array:
 
 
 EAR_SEEN = 0.2  # share of all that the picture could show of ears, from which on one counts as seen
-CURTAIN = 0.06  # of the head's width: how wide hair beside it is that hides an ear
+CURTAIN = 0.06  # of the head's width: how wide hair is that hides an ear and falls past it
 
 
 def _hidden_ears(view: View, model: MorphableModel, parts: Parts, bare: Array, hair: Array) -> tuple[Mask, Mask]:
     """(F,) triangles of ears that hair hides, and (W,) columns on their sides of the head."""
     triangles, columns = view.sides(model)
     left, _, right, _ = view.head_box(model)
-    top, bottom = (int(np.clip(row, 0, len(hair) - 1)) for row in view.ear_rows(model))
+    top, lobe = view.ear_rows(model)
+    falls = slice(*np.clip([0.5 * (top + lobe), 1.5 * lobe - 0.5 * top], [0, 1], len(hair)).astype(int))
     hidden, framed, any_seen = np.zeros_like(triangles), np.zeros_like(columns), False
     for of_side, side in ((triangles, columns), (~triangles, ~columns)):
         seen = (view.ears * bare)[:, side].sum() > EAR_SEEN * view.ears.sum()
-        width = hair[top : bottom + 1, side].sum(1).mean() / (right - left)
+        width = np.median(hair[falls, side].sum(1)) / (right - left)
         if width > CURTAIN and not seen:
             hidden |= parts.ears & of_side
             framed |= side

@@ -141,7 +141,9 @@ LONGER = 0.25  # centimetres by which a tooth may be longer than the face model'
 NEAR = 0.12  # centimetres by which the mouth's opening may be off
 GAP = 0.1  # centimetres of the mouth beyond a tooth, from which on one sees where it ends
 SHORT = 0.12  # centimetres of a tooth that must be seen
+PARTED = 0.25  # the same in the middle of the mouth
 RIM = 0.08  # centimetres at the end of what is seen that lips colour
+LOWER = 0.12  # centimetres by which a tooth may end lower than the row does
 TOOTH = 0.6  # centimetres about as wide as a tooth
 SOFT = 0.03  # centimetres over which a tooth's edge is soft
 
@@ -176,10 +178,12 @@ def find_row(
         return None
     top, bottom = _longest_runs((tooth > 0.5) & opened)
     shown = bottom - top > SHORT / STEP
-    if shown[np.abs(points[0, :, 0]) < WIDE].mean() < ENOUGH:
+    middle = (bottom - top)[np.abs(points[0, :, 0]) < WIDE]
+    if (middle > PARTED / STEP).mean() < ENOUGH:
         return None
     # Between and beside teeth the mouth is as the photo shows it, down to where the row goes on.
     edge = ends + np.median((bottom - ends)[shown])
+    bottom = np.minimum(bottom, (edge + LOWER / STEP).astype(int))  # what is lower belongs to the teeth below
     first, last = _longest_runs((cv2.erode(opening, reach) > 0.5) & (rows < edge))
     top, bottom = np.where(shown, top, first), np.where(shown, bottom, last)
     # 3. Each column goes on upwards, and down to where its tooth ends.
@@ -234,8 +238,8 @@ def _continued(
     below = ((rows >= bottom) & opened).sum(0) > (GAP + NEAR) / STEP
     below = cv2.blur(below.astype(np.float32)[None], (round(TOOTH / STEP), 1))[0] > 0.5
     soft = SOFT / STEP
-    edge = _even(np.where(below, bottom, np.maximum(bottom, edge)), soft)
-    alpha = smoothstep(edge - rows, -soft, soft) * smoothstep(rows - edge + CROWN / STEP, 0, 8 * soft)
+    lowest = _even(np.where(below, bottom, np.maximum(bottom, edge)), soft)
+    alpha = smoothstep(lowest - rows, -soft, soft) * smoothstep(rows - edge + CROWN / STEP, 0, 8 * soft)
     seen = (rows >= top) & (rows < bottom) & (columns >= first) & (columns <= last)
     return np.dstack([colour[inner, own], alpha]).astype(np.float32), seen.astype(np.float32)
 
