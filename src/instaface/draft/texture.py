@@ -184,4 +184,4 @@ GREYISH = 2.0  # of 255: the mean distance of a photo's channels from their mean
 
 def greyish(colour: Array) -> bool:
     """Whether (..., 3) colours 0..255 are those of a black-and-white photo."""
-    return bool(np.abs(colour - colour.mean(-1, keepdims=True)).mean() < GREYISH)
+    return bool(colour.size and np.abs(colour - colour.mean(-1, keepdims=True)).mean() < GREYISH)
