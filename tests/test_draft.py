@@ -6,9 +6,8 @@ import torch
 
 from instaface.draft import draft, take_apart
 from instaface.face import Camera, OpenHead
-from instaface.photo import Photo
 from instaface.render import render_maps
-from instaface.track import Frame, Matte, TrackedFace
+from scenes import tracked_face
 
 SIZE = 160
 
@@ -27,20 +26,7 @@ def face(model):
     colour = 255 * maps.rendering.clip(0, 1) ** (1 / 2.2)
     background = np.array([40, 90, 160], np.float32)
     pixels = colour * maps.mask[..., None] + background * (1 - maps.mask[..., None])
-    nothing = np.zeros((SIZE, SIZE), np.float32)
-    matte = Matte(maps.mask.astype(np.float32), nothing, nothing)
-    return TrackedFace(
-        photo=Photo(pixels.astype(np.uint8)),
-        index=0,
-        box=(0, 0, SIZE, SIZE),
-        score=1.0,
-        landmarks=np.zeros((478, 2), np.float32),
-        parameters=parameters,
-        camera=camera,
-        frame=Frame(0, 0, SIZE, SIZE),
-        matte=matte,
-        fit_error=0.0,
-    )
+    return tracked_face(pixels.astype(np.uint8), parameters, camera, maps.mask)
 
 
 @pytest.fixture(scope="module")

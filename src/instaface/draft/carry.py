@@ -15,8 +15,8 @@ from instaface.draft.glasses import CONTACT, place
 from instaface.draft.kernels import STILL
 from instaface.draft.relight import bounded, shading
 from instaface.draft.scene import Scene
+from instaface.draft.sheet import on_head
 from instaface.draft.surfaces import BACK, FRONT, MESH, Patch, Surfaces, seen
-from instaface.draft.teeth import on_head
 from instaface.face import FaceParameters
 from instaface.render.rasterise import Raster, draw, in_bands, interpolate, rasterise, visible
 
@@ -155,15 +155,10 @@ def carry_glasses(scene: Scene, edited: FaceParameters, before: Array) -> Layer:
     (points, n0), (moved, n1) = place(sheet, scene.parameters), place(sheet, edited)
     start, facing, _ = seen(scene.camera, points, n0)
     after, _, way = seen(scene.camera, moved, n1, start)
-    window = _window(after, *before.shape)
-    after = after - np.array([window[1].start, window[0].start, 0], np.float32)
-    height, width = before[window].shape
-    raster = rasterise(after, sheet.faces, height, width)
     ratio = bounded(np.log(shading(n1, edited.light) / shading(n0, scene.parameters.light)))
     values = np.concatenate([points, facing[:, None], ratio, way[:, None]], -1).astype(np.float32)
-    attributes = interpolate(raster, sheet.faces, values)
+    window, raster, attributes, source = _spread_out(scene, after, sheet.faces, values)
     facing, ratio = attributes[..., 3], attributes[..., 4:7]
-    source = _located(scene, np.arange(height * width).reshape(height, width), attributes, window)
     picture = cv2.remap(
         sheet.picture, source[..., 0] - 0.5, source[..., 1] - 0.5, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT
     )
@@ -184,12 +179,8 @@ def carry_teeth(scene: Scene, edited: FaceParameters) -> Layer:
     points, moved = (on_head(row.rest, parameters) for parameters in (scene.parameters, edited))
     start, _, _ = seen(scene.camera, points, points)
     after, _, way = seen(scene.camera, moved, moved, start)
-    window = _window(after, *scene.depth.shape)
-    after = after - np.array([window[1].start, window[0].start, 0], np.float32)
-    height, width = scene.depth[window].shape
-    raster = rasterise(after, row.faces, height, width)
-    values = interpolate(raster, row.faces, np.concatenate([points, row.texels, way[:, None]], -1))
-    source = _located(scene, np.arange(height * width).reshape(height, width), values, window)
+    values = np.concatenate([points, row.texels, way[:, None]], -1)
+    window, raster, values, source = _spread_out(scene, after, row.faces, values)
     at = np.ascontiguousarray(values[..., 3:5])
     picture, known = (cv2.remap(image, at, None, cv2.INTER_LINEAR) for image in (row.picture, row.seen))
     alpha, whole = picture[..., 3] * raster.covered, np.ones_like(known)
@@ -198,6 +189,25 @@ def carry_teeth(scene: Scene, edited: FaceParameters) -> Layer:
     return Layer(
         window, picture[..., :3].clip(0, 255), alpha, known, still, unlit, raster.depth, whole, source[..., :2]
     )
+
+
+def _spread_out(
+    scene: Scene, after: Array, faces: NDArray[np.int64], values: Array
+) -> tuple[tuple[slice, slice], Raster, Array, Array]:
+    """A rigid sheet over a window of the canvas: window, raster, and per pixel its values and its place in the photo.
+
+    Args:
+        scene: the photo taken apart.
+        after: (N, 3) float32 the sheet's points projected into the edited view.
+        faces: (F, 3) its triangles.
+        values: (N, C) float32, of which the first three are the points' places in the photo's camera space.
+    """
+    window = _window(after, *scene.depth.shape)
+    height, width = scene.depth[window].shape
+    raster = rasterise(after - np.array([window[1].start, window[0].start, 0], np.float32), faces, height, width)
+    attributes = interpolate(raster, faces, values)
+    source = _located(scene, np.arange(height * width).reshape(height, width), attributes, window)
+    return window, raster, attributes, source
 
 
 FARTHEST = 1e6  # centimetres

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from instaface.draft.fill import push_pull, smoothstep
+from instaface.draft.sheet import on_head, sheet_faces, turned
 from instaface.face import Camera, FaceParameters, MorphableModel, rotation_from_angles
 from instaface.track.glasses import Glasses
 
@@ -101,14 +101,11 @@ def build_sheet(
     heights = np.linspace(y.max() + ROOM, y.min() - ROOM, 12)
     grid = np.empty((len(heights), len(outline), 3), np.float32)
     grid[..., [0, 2]], grid[..., 1] = outline, heights[:, None]
-    index = np.arange(grid[..., 0].size).reshape(grid.shape[:2])
-    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
-    faces = np.concatenate([np.stack(corners, -1).reshape(-1, 3) for corners in ((a, c, b), (b, c, d))])
     along = np.gradient(outline, axis=0)
     normals = np.stack([-along[:, 1], np.zeros(len(along)), along[:, 0]], -1)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     normals = np.tile(normals, (len(heights), 1)).astype(np.float32)
-    return Sheet(grid.reshape(-1, 3), faces.astype(np.int64), normals, picture)
+    return Sheet(grid.reshape(-1, 3), sheet_faces(*grid.shape[:2]), normals, picture)
 
 
 def _on_plane(xy: Array, camera: Camera, parameters: FaceParameters, z: float) -> tuple[Array, Array]:
@@ -122,6 +119,4 @@ def _on_plane(xy: Array, camera: Camera, parameters: FaceParameters, z: float) -
 
 def place(sheet: Sheet, parameters: FaceParameters) -> tuple[Array, Array]:
     """(N, 3) points and normals of the sheet in camera space, on a posed head."""
-    turn = rotation_from_angles(parameters.head[0])
-    points = torch.from_numpy(sheet.rest) @ turn.T + parameters.translation[0]
-    return points.numpy(), (torch.from_numpy(sheet.normals) @ turn.T).numpy()
+    return on_head(sheet.rest, parameters), turned(sheet.normals, parameters)

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from instaface.face.colour import linear_from_srgb, srgb_from_linear
+from instaface.render.rasterise import look_up
 
 # Columns of what is interpolated over a layer's surfaces, see Surfaces.values.
 BEFORE, FACING, RATIO, PAST, STRETCHED, MOVED, SOLID, WEIGHT, LOOKUP = 0, 3, 5, 8, 9, 10, 11, 12, 13
@@ -280,20 +281,6 @@ def overlaid_rows(first, last, top, left, alpha, layer_still, layer_source, thro
                 if layer_source.size and layer_still[j, i] < 1:
                     source[y, x, 0], source[y, x, 1] = layer_source[j, i, 0], layer_source[j, i, 1]
             through[y, x] *= 1 - a
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def look_up(picture, x, y, out):  # type: ignore[no-untyped-def]
-    """(C,) values of a picture (H, W, C) at a place in pixels, linearly between their centres."""
-    height, width, channels = picture.shape
-    u, v = min(max(x - 0.5, 0.0), width - 1.0), min(max(y - 0.5, 0.0), height - 1.0)
-    i, j = int(u), int(v)
-    right, below = min(i + 1, width - 1), min(j + 1, height - 1)
-    a, b = np.float32(u - i), np.float32(v - j)
-    for c in range(channels):
-        top = picture[j, i, c] + a * (picture[j, right, c] - picture[j, i, c])
-        bottom = picture[below, i, c] + a * (picture[below, right, c] - picture[below, i, c])
-        out[c] = top + b * (bottom - top)
 
 
 FRINGE = 0.03, 0.08  # of the canvas' longer side: how far inside and outside of the outline hair is loose

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from instaface.draft.fill import smoothstep
+from instaface.draft.sheet import on_head, sheet_faces
 from instaface.face import Camera, FaceParameters, MorphableModel, rotation_from_angles
 
 Array = NDArray[np.float32]
@@ -254,13 +255,6 @@ EVERY = 8  # texels between points of the sheet
 def _grid(points: Array) -> tuple[Array, NDArray[np.int64], Array]:
     """Points, triangles and texels of a sheet from points at each of its texels."""
     grid = points[::EVERY, ::EVERY]
-    index = np.arange(grid[..., 0].size).reshape(grid.shape[:2])
-    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
-    faces = np.concatenate([np.stack(corners, -1).reshape(-1, 3) for corners in ((a, c, b), (b, c, d))])
-    texels = np.stack(np.meshgrid(*(np.arange(n) * EVERY for n in index.shape[::-1])), -1)
-    return grid.reshape(-1, 3), faces.astype(np.int64), texels.reshape(-1, 2).astype(np.float32)
-
-
-def on_head(points: Array, parameters: FaceParameters) -> Array:
-    """(N, 3) camera space, from points about the neck joint of the unturned head."""
-    return points @ rotation_from_angles(parameters.head[0]).numpy().T + parameters.translation[0].numpy()
+    rows, columns = grid.shape[:2]
+    texels = np.stack(np.meshgrid(np.arange(columns) * EVERY, np.arange(rows) * EVERY), -1)
+    return grid.reshape(-1, 3), sheet_faces(rows, columns), texels.reshape(-1, 2).astype(np.float32)

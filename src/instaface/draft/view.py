@@ -95,13 +95,17 @@ def _well_inside(raster: Raster, parts: Parts, focal: float) -> Array:
 
     What is soft in the mouth is trusted still farther from its edge: gaps between teeth are none of it.
     """
-    soft = raster.covered & (parts.inside & ~parts.teeth)[raster.face_index]
-    every = raster.covered & (parts.inside | parts.eyes)[raster.face_index]
+    soft, every = _shown(raster, parts.inside & ~parts.teeth), _shown(raster, parts.inside | parts.eyes)
     if not every.any():
         return np.zeros(every.shape, np.float32)
     size = odd(LID_EDGE * focal / float(np.median(raster.depth[every])))
     open_, apart = (_shrunk(mask, side) for mask, side in ((every, size), (soft, 3 * size)))
     return np.where(soft, apart, open_)
+
+
+def _shown(raster: Raster, triangles: Mask) -> Mask:
+    """(H, W) where one of the triangles, an (F,) mask, is seen."""
+    return raster.covered & triangles[raster.face_index]
 
 
 def _shrunk(mask: Mask, size: int) -> Array:
@@ -154,15 +158,12 @@ class View:
             projected = camera.project(mesh.vertices[0]).numpy().astype(np.float32)
             rest = model.vertices(at_rest(parameters))[0].numpy()
         raster = rasterise(projected, model.faces.numpy(), camera.height, camera.width)
-        mouth = (raster.covered & parts.inside[raster.face_index]).astype(np.float32)
-        above = raised(model, parameters, vertices, camera, photo, mouth)
+        above = raised(model, parameters, vertices, camera, photo, _shown(raster, parts.inside).astype(np.float32))
         if above.any():
             vertices = vertices + above[:, None] * up(parameters)
             projected = camera.project(torch.from_numpy(vertices)).numpy()
             raster = rasterise(projected, model.faces.numpy(), camera.height, camera.width)
-            mouth = (raster.covered & parts.inside[raster.face_index]).astype(np.float32)
         chin = projected[model.head_weight.numpy() > 0.99, 1].max()
-        drawn = parts.face | parts.neck
         skull = ~(parts.ears | parts.shoulders)
         return cls(
             camera=camera,
@@ -174,13 +175,13 @@ class View:
             depth=raster.depth,
             skull=rasterise(projected, model.faces.numpy()[skull], camera.height, camera.width).depth,
             vertex=np.where(raster.covered, model.faces.numpy()[raster.face_index, 0], -1),
-            part=(raster.covered & drawn[raster.face_index]).astype(np.float32),
-            neck=(raster.covered & parts.neck[raster.face_index]).astype(np.float32),
-            ears=(raster.covered & parts.ears[raster.face_index]).astype(np.float32),
-            mouth=mouth,
+            part=_shown(raster, parts.face | parts.neck).astype(np.float32),
+            neck=_shown(raster, parts.neck).astype(np.float32),
+            ears=_shown(raster, parts.ears).astype(np.float32),
+            mouth=_shown(raster, parts.inside).astype(np.float32),
             open=_well_inside(raster, parts, camera.focal),
-            near=around_head(raster.covered & (parts.face | parts.scalp)[raster.face_index], chin),
-            covered=raster.covered & ~parts.shoulders[raster.face_index],
+            near=around_head(_shown(raster, parts.face | parts.scalp), chin),
+            covered=_shown(raster, ~parts.shoulders),
         )
 
     def ear_rows(self, model: MorphableModel) -> tuple[float, float]:

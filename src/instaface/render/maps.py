@@ -14,7 +14,7 @@ from torch import Tensor
 
 from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.face.colour import srgb_from_linear
-from instaface.render.rasterise import Raster, draw, in_bands, pick
+from instaface.render.rasterise import Raster, draw, in_bands, look_up, pick
 
 NETWORK_MAPS = ("normals", "albedo", "rendering")
 
@@ -118,14 +118,6 @@ def render_maps(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _texels(place, size):  # type: ignore[no-untyped-def]
-    """The two of ``size`` texels in a row between whose centres a place lies, and how far it is from the first."""
-    place = min(max(place - 0.5, 0.0), size - 1.0)
-    first = int(place)
-    return first, min(first + 1, size - 1), np.float32(place - first)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _look_rows(  # type: ignore[no-untyped-def]
     first,
     last,
@@ -166,12 +158,8 @@ def _look_rows(  # type: ignore[no-untyped-def]
             length = max(np.sqrt(x * x + y * y + z * z), np.float32(1e-12))
             x, y, z = x / length, y / length, z / length
             normals[j, i, 0], normals[j, i, 1], normals[j, i, 2] = x, y, z
-            left, right, a = _texels(u * size, size)
-            top, bottom, b = _texels((1 - v) * size, size)
+            look_up(texture, u * size, (1 - v) * size, albedo[j, i])
             for c in range(3):
-                above = texture[top, left, c] + a * (texture[top, right, c] - texture[top, left, c])
-                below = texture[bottom, left, c] + a * (texture[bottom, right, c] - texture[bottom, left, c])
-                albedo[j, i, c] = above + b * (below - above)
                 lit = light[0, c] + x * light[1, c] + y * light[2, c] + z * light[3, c]
                 lit += x * y * light[4, c] + x * z * light[5, c] + y * z * light[6, c]
                 lit += (x * x - y * y) * light[7, c] + (np.float32(3) * z * z - np.float32(1)) * light[8, c]

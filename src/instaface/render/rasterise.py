@@ -246,6 +246,20 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def look_up(picture, x, y, out):  # type: ignore[no-untyped-def]
+    """(C,) values of a picture (H, W, C) at a place in pixels, linearly between their centres."""
+    height, width, channels = picture.shape
+    u, v = min(max(x - 0.5, 0.0), width - 1.0), min(max(y - 0.5, 0.0), height - 1.0)
+    i, j = int(u), int(v)
+    right, below = min(i + 1, width - 1), min(j + 1, height - 1)
+    a, b = np.float32(u - i), np.float32(v - j)
+    for c in range(channels):
+        top = picture[j, i, c] + a * (picture[j, right, c] - picture[j, i, c])
+        bottom = picture[below, i, c] + a * (picture[below, right, c] - picture[below, i, c])
+        out[c] = top + b * (bottom - top)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _snap(points, x, y, inverse_depth):  # type: ignore[no-untyped-def]
     """Vertices in integers; an inverse depth of 0 marks those that cannot be drawn."""
     for v in range(len(points)):
