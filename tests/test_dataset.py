@@ -68,7 +68,7 @@ def test_what_is_left_out_is_named_with_its_reason_and_a_second_run_does_nothing
 
 def test_a_face_comes_back_from_its_shard(photos, dataset):
     prepared = Shards(dataset)[0]
-    assert prepared.key == "astronaut" and prepared.labels == {"group": "nasa"}
+    assert prepared.key == "astronaut" and prepared.labels == {"group": "nasa", "split": "validation"}
     face = prepared.face
     assert face.photo.pixels.shape == (256, 256, 3) and face.landmarks.shape == (478, 2)
     assert face.matte.person.shape == (face.frame.height, face.frame.width) and face.matte.hair.max() > 0.5
@@ -241,10 +241,25 @@ def test_samples_made_in_advance_are_those_made_while_training(dataset, tmp_path
         assert (value - made["maps"][name]).abs().mean() < 0.04, name
     assert torch.equal(stored["face"], made["face"])
 
-    rows = [{**row, "key": f"{k:02}~0"} for k in range(20) for row in index.rows[:1]]
+    row = index.rows[0]
+    splits = {"training": 4, "validation": 2}
+    rows = [{**row, "labels": {"split": split}} for split, count in splits.items() for _ in range(count)]
     (tmp_path / "samples" / "index.json").write_text(json.dumps(rows))
-    training, validation = sources(
-        "1", config.model_copy(update={"stage1": tiny_training().stage1}), tmp_path / "samples"
-    )
-    assert len(training) == 18 and [row["key"] for row in validation.rows] == ["00~0", "18~0"]
+    options = config.model_copy(update={"stage1": tiny_training().stage1})
+    training, validation = sources("1", options, tmp_path / "samples")
+    assert (len(training), len(validation)) == (4, 2)
     assert training.sample(3, np.random.default_rng(0))["source"].shape == (3, 64, 64)
+
+
+def test_photos_that_are_left_out_do_not_move_others_into_training(photos, tmp_path):
+    face, folder = (photos / "astronaut.png").read_bytes(), tmp_path / "in"
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"{number:02}.png").write_bytes(face if number in (1, 18, 19) else b"")
+    assert prepare(folder, tmp_path / "out", size=256, jobs=1) == 3
+    shards = Shards(tmp_path / "out")
+    assert shards.numbers("training") == [0, 2] and shards.numbers("validation") == [1]
+    (folder / "labels.csv").write_text("file,split\n01.png,training\n18.png,training\n19.png,training\n")
+    assert prepare(folder, tmp_path / "other", size=256, labels=folder / "labels.csv", jobs=1) == 3
+    with pytest.raises(InstaFaceError, match="none of its 3 faces is for validation"):
+        sources("1", tiny_training(), tmp_path / "other")

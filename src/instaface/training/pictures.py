@@ -28,7 +28,12 @@ def picture_files(folder: Path, validation: bool) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not files:
         raise InstaFaceError(f"data {folder}: no photo in it ({', '.join(SUFFIXES)})")
-    return [path for k, path in enumerate(files) if (k % VALIDATION_EVERY == 0) == validation]
+    return [path for number, path in enumerate(files) if is_held_out(number) == validation]
+
+
+def is_held_out(number: int) -> bool:
+    """Whether the photo at this place of the sorted files is kept for validation."""
+    return number % VALIDATION_EVERY == 0
 
 
 class PictureCrops:

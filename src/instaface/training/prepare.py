@@ -24,8 +24,8 @@ from instaface.track import TrackedFace, track
 from instaface.track.models import FACE_MODELS
 from instaface.track.models import face_model as load_face_model
 from instaface.training.align import crop_ffhq
-from instaface.training.pictures import SUFFIXES
-from instaface.training.shards import Prepared, pack, write_index, write_shard
+from instaface.training.pictures import SUFFIXES, is_held_out
+from instaface.training.shards import SPLIT, TRAINING, VALIDATION, Prepared, pack, write_index, write_shard
 
 Item = TypeVar("Item")
 Packed = list[tuple[str, dict[str, bytes]]]  # key and files by suffix, of each face
@@ -67,12 +67,14 @@ def prepare_photo(
         photo = read_photo(path)
         find = load_face_model(face_model)[1]
         name = name or path.stem
-        found = [_prepare_face(face, name, size, recognisers, labels or {}, find) for face in track(photo)]
+        # The faces are measured in their crops: of the photo only the landmarks count.
+        faces = track(photo, quick=True)
+        found = [_prepare_face(face, name, size, recognisers, labels or {}, find) for face in faces]
     except InstaFaceError as error:
         return LeftOut(path, str(error))
-    faces = [face for face in found if isinstance(face, Prepared)]
-    if faces:
-        return [(face.key, pack(face)) for face in faces]
+    kept = [face for face in found if isinstance(face, Prepared)]
+    if kept:
+        return [(face.key, pack(face)) for face in kept]
     return LeftOut(path, str(found[0]) if found else "no face found")
 
 
@@ -118,7 +120,8 @@ def prepare(
         output: folder of the dataset.
         size: side of the aligned pictures.
         recognisers: whose embeddings are stored.
-        labels: CSV with a column ``file`` and any others, which are stored with the faces.
+        labels: CSV with a column ``file`` and any others, which are stored with the faces. A column ``split`` says of
+            each photo whether it is for ``training`` or ``validation``; without it every 18th is for validation.
         shard_size: photos in one shard.
         jobs: processes, 0 for all cores.
         face_model: "openhead", or "flame" from the user's files.
@@ -140,12 +143,17 @@ def prepare(
         (
             path,
             "-".join(path.relative_to(photos).with_suffix("").parts),
-            _person(path, photos) | known.get(path.name, {}),
+            _split(number) | _person(path, photos) | known.get(path.name, {}),
         )
-        for path in files
+        for number, path in enumerate(files)
     ]
     run_in_shards(items, partial(_prepare_item, size, tuple(recognisers), face_model), output, shard_size, jobs)
     return write_index(output)
+
+
+def _split(number: int) -> dict[str, str]:
+    """By the place among the photos, not among those whose face was found: what is left out moves nobody."""
+    return {SPLIT: VALIDATION if is_held_out(number) else TRAINING}
 
 
 def _person(path: Path, photos: Path) -> dict[str, str]:

@@ -24,6 +24,7 @@ from instaface.photo import Photo
 from instaface.track import Frame, Matte, TrackedFace
 
 JPEG_QUALITY = 95
+SPLIT, TRAINING, VALIDATION = "split", "training", "validation"  # the label that says what a face is for
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,20 @@ class Shards:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def numbers(self, split: str) -> list[int]:
+        """The faces that are for ``training`` or for ``validation``.
+
+        Raises:
+            InstaFaceError: there is none.
+        """
+        numbers = [n for n, row in enumerate(self.rows) if row["labels"].get(SPLIT) == split]
+        if not numbers:
+            raise InstaFaceError(
+                f"data {self.folder}: none of its {len(self)} faces is for {split}; every 18th photo is kept for"
+                f" validation, or the labels say it in a column {SPLIT}"
+            )
+        return numbers
 
     def __getitem__(self, number: int) -> Prepared:
         return unpack(self.rows[number]["key"], read_files(self.folder, self.rows[number]))

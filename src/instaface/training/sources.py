@@ -13,8 +13,8 @@ from instaface.diffusion.conditions import picture
 from instaface.errors import InstaFaceError
 from instaface.training.config import DataConfig, StageName, TrainingConfig
 from instaface.training.draws import Source
-from instaface.training.pictures import VALIDATION_EVERY, PictureCrops, picture_files
-from instaface.training.shards import Shards
+from instaface.training.pictures import PictureCrops, picture_files
+from instaface.training.shards import TRAINING, VALIDATION, Shards
 
 
 def sources(stage: StageName, config: TrainingConfig, data: Path) -> tuple[Source, Source]:
@@ -37,31 +37,21 @@ def sources(stage: StageName, config: TrainingConfig, data: Path) -> tuple[Sourc
     from instaface.training.pair_source import Pairs
 
     shards = Shards(data)
-    if len(shards) <= VALIDATION_EVERY:
-        raise InstaFaceError(
-            f"data {data}: {len(shards)} faces are too few, at least {VALIDATION_EVERY + 1} are needed"
-        )
-    numbers = range(len(shards))
-    validation = [n for n in numbers if n % VALIDATION_EVERY == 0]
-    training = [n for n in numbers if n % VALIDATION_EVERY]
-    model = config.model.size, config.model.recogniser, config.model.convention
+    training, validation = shards.numbers(TRAINING), shards.numbers(VALIDATION)
     if "photo.jpg" in shards.rows[0]["files"]:
-        return _made_in_advance(shards, config.data)
+        return _made_in_advance(shards, training, config.data), _made_in_advance(shards, validation, config.data)
+    model = config.model.size, config.model.recogniser, config.model.convention
     edits_only = config.data.model_copy(update={"pairs": {"there_and_back": 1.0}})
     return Pairs(shards, training, config.data, *model), Pairs(shards, validation, edits_only, *model)
 
 
-def _made_in_advance(shards: Shards, options: DataConfig) -> tuple[Source, Source]:
-    """Samples of ``instaface pairs``: the same faces are held out as without."""
+def _made_in_advance(shards: Shards, numbers: list[int], options: DataConfig) -> Source:
+    """Samples of ``instaface pairs``."""
     from instaface.training.pair_source import group_weights
     from instaface.training.samples import Samples
 
-    faces = {key: n for n, key in enumerate(sorted({row["key"].partition("~")[0] for row in shards.rows}))}
-    rows: dict[bool, list[dict]] = {True: [], False: []}
-    for row in shards.rows:
-        rows[faces[row["key"].partition("~")[0]] % VALIDATION_EVERY == 0].append(row)
-    sources = [Samples(shards.folder, rows[k], group_weights(rows[k], options)) for k in (False, True)]
-    return sources[0], sources[1]
+    rows = [shards.rows[n] for n in numbers]
+    return Samples(shards.folder, rows, group_weights(rows, options))
 
 
 class Embedded:
@@ -97,6 +87,5 @@ class Embedded:
 def embedded(data: Path, recogniser: str, size: int) -> tuple[Embedded, Embedded]:
     """Training and validation samples for distilling ``recogniser``."""
     shards = Shards(data)
-    training = [n for n in range(len(shards)) if n % VALIDATION_EVERY]
-    validation = [n for n in range(len(shards)) if n % VALIDATION_EVERY == 0]
+    training, validation = shards.numbers(TRAINING), shards.numbers(VALIDATION)
     return Embedded(shards, training, recogniser, size), Embedded(shards, validation, recogniser, size)
