@@ -11,11 +11,12 @@ Mask = NDArray[np.bool_]
 
 def psnr(a: Pixels, b: Pixels, mask: Mask | None = None) -> float:
     """Peak signal-to-noise ratio in dB of (H, W, 3) uint8 pictures: infinite where they agree, NaN in an empty mask."""
-    squares = (a.astype(np.float64) - b) ** 2
-    squares = squares if mask is None else squares[mask]
-    if squares.size == 0:
+    import cv2
+
+    count = a.size if mask is None else 3 * int(mask.sum())
+    if count == 0:
         return float("nan")
-    error = squares.mean()
+    error = cv2.norm(a, b, cv2.NORM_L2SQR, None if mask is None else mask.astype(np.uint8)) / count
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
@@ -38,21 +39,21 @@ def ssim_map(a: Pixels, b: Pixels) -> NDArray[np.floating]:
 
     x, y = a.astype(np.float32), b.astype(np.float32)
     mean_x, mean_y = mean(x), mean(y)
-    variances = mean(x * x) + mean(y * y) - mean_x**2 - mean_y**2
-    covariance = mean(x * y) - mean_x * mean_y
+    product, squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+    covariance, variances = mean(x * y) - product, mean(x * x + y * y) - squares
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    means = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    return means * (2 * covariance + c2) / (variances + c2)
+    return (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
 
 
 def colour_shift(a: Pixels, b: Pixels, mask: Mask | None = None) -> float:
-    """CIEDE2000 difference of the two mean colours: 1 is just visible side by side."""
+    """CIEDE2000 difference of the two mean colours (of the sRGB values): 1 is just visible side by side."""
+    import cv2
     from skimage.color import deltaE_ciede2000, rgb2lab
 
-    mask = np.ones(a.shape[:2], bool) if mask is None else mask
-    if not mask.any():
+    if mask is not None and not mask.any():
         return float("nan")
-    means = [rgb2lab(picture[mask]).mean(0) for picture in (a, b)]
+    within = None if mask is None else mask.astype(np.uint8)
+    means = [rgb2lab(np.array(cv2.mean(picture, within)[:3]) / 255) for picture in (a, b)]
     return float(deltaE_ciede2000(*means))
 
 

@@ -85,7 +85,7 @@ def _moved(mask: NDArray[np.float32], own: Frame, frame: Frame) -> NDArray[np.fl
     mask = cv2.resize(mask, (own.width, own.height), interpolation=cv2.INTER_LINEAR)
     rows = np.clip(np.arange(frame.height) + frame.y - own.y, 0, own.height - 1)
     columns = np.clip(np.arange(frame.width) + frame.x - own.x, 0, own.width - 1)
-    return np.ascontiguousarray(mask[np.ix_(rows, columns)], np.float32)
+    return mask.take(rows, 0).take(columns, 1).astype(np.float32)
 
 
 def background(source: Seen, edit: Seen) -> Mask:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 OUTLIER = -22.0  # log-likelihood of a colour that no model knows
 STRANGE = 6.0  # log-likelihood below what is usual for skin, from which a colour is not taken for skin
 SIZE = 288  # pixels: longest side at which classes are decided
+SCALE = 0.5  # of the filters that smooth them
 FACE_OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
@@ -83,7 +84,7 @@ def shares(
     classes = _classify(small, alpha, _place(landmarks * scale, size, None if middle is None else middle * scale))
     radius = max(2, round(0.008 * max(height, width)))
     large = cv2.resize(np.dstack(classes), (width, height), interpolation=cv2.INTER_LINEAR)
-    hair, clothes = np.moveaxis(_steep(guided(large, pixels, radius, 0.03)) * person[..., None], 2, 0)
+    hair, clothes = np.moveaxis(_steep(guided(large, pixels, radius, 0.03, SCALE)) * person[..., None], 2, 0)
     return hair, np.minimum(clothes, person - hair)
 
 
@@ -189,7 +190,7 @@ def _classify(pixels: NDArray[np.uint8], person: Floats, place: Place) -> tuple[
     if (place.plain & solid).sum() < 30:
         return np.zeros_like(person), _ramp(place.y, 0.8, 1.0) * person
     skinlike, usual, shine = _skinlike(features, place, solid)
-    along, prior = guide_filter(pixels, 5, 0.03), _prior(place)
+    along, prior = guide_filter(pixels, 5, 0.03, SCALE), _prior(place)
     below = solid & (place.y > 0.8) & (skinlike < usual - STRANGE)
 
     # Hair is looked for in a shell around the face above the brows first; a shell that looks like skin is a bald head.

@@ -18,6 +18,7 @@ from instaface.track.tracked import WORKING, Frame, Matte
 
 FRAME_FACES = 3.0  # side of the frame over the height of the face's landmarks
 COARSE = 256  # pixels: the segmentation network's picture
+COLOURS = 128  # pixels: grid on which the colours of either side of an outline are looked up
 BAND = 0.03  # half-width of the uncertain band along the outline, of the frame's side
 
 FIRM = 0.2, 0.6  # found opacity of skin and clothes from nothing to all: it is too low where their colours vary
@@ -119,18 +120,16 @@ def refine(pixels: NDArray[np.uint8], coarse: Floats) -> Floats:
     def full(a: Floats) -> Floats:
         return cv2.resize(a, (width, height), interpolation=cv2.INTER_LINEAR)
 
-    small = cv2.resize(pixels, (COARSE, COARSE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     radius = round(BAND * COARSE)
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     sure_fore, sure_back = (
         cv2.erode(sure.astype(np.uint8), disk, borderType=cv2.BORDER_REPLICATE).astype(np.float32)
         for sure in (coarse > 0.85, coarse < 0.15)
     )
-    fore, fore_spread = _local_colour(small, sure_fore, radius)
-    back, back_spread = _local_colour(small, sure_back, radius)
+    (fore, fore_spread), (back, back_spread) = _local_colours(pixels, sure_fore, sure_back)
     contrast = _squared(fore - back)
     trust = contrast / (contrast + fore_spread + 2 * back_spread + 0.004)
-    trust *= (sure_fore.any() and sure_back.any()) * 1.0
+    trust *= bool(sure_fore.any() and sure_back.any())
 
     path = full(np.sqrt(contrast))
     start = np.minimum(2 * full(np.sqrt(back_spread)) + 0.01, 0.5 * path)  # the background's own variation
@@ -176,12 +175,7 @@ def strands(pixels: NDArray[np.uint8], person: Floats, hair: Floats) -> Floats:
     if not locks.any() or not wall.any():
         return np.zeros_like(person)
     # 1. How far each pixel's colour has come from the wall's to the hair's.
-    size = (COARSE // 2, COARSE // 2)
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    shrunk = [
-        (cv2.resize(mask, size, interpolation=cv2.INTER_AREA) > 0.99).astype(np.float32) for mask in (locks, wall)
-    ]
-    (fore, _), (back, _) = (_local_colour(small, mask, round(BAND * size[0])) for mask in shrunk)
+    (fore, _), (back, _) = _local_colours(pixels, locks, wall)
     path = fore - back
     path /= np.maximum((path**2).sum(2, keepdims=True), 0.01)
     offset = (back * path).sum(2, keepdims=True)
@@ -210,7 +204,7 @@ def _ramp(values: Floats, low: Floats, high: Floats) -> Floats:
     return ((values - low) / (high - low)).clip(0, 1)
 
 
-def guided(values: Floats, guide: NDArray[np.uint8], radius: int, edge: float) -> Floats:
+def guided(values: Floats, guide: NDArray[np.uint8], radius: int, edge: float, scale: float = 1.0) -> Floats:
     """Guided filter (He et al. 2013) of ``values`` 0..1 along the edges of a colour picture.
 
     Args:
@@ -218,17 +212,33 @@ def guided(values: Floats, guide: NDArray[np.uint8], radius: int, edge: float) -
         guide: (H, W, 3) uint8.
         radius: of the window in pixels.
         edge: standard deviation, 0..1, of what counts as an edge.
+        scale: at which the filter looks at its window, less than 1 for speed (He and Sun 2015).
     """
-    return guide_filter(guide, radius, edge)(values)
+    return guide_filter(guide, radius, edge, scale)(values)
 
 
-def guide_filter(guide: NDArray[np.uint8], radius: int, edge: float) -> Callable[[Floats], Floats]:
+def guide_filter(guide: NDArray[np.uint8], radius: int, edge: float, scale: float = 1.0) -> Callable[[Floats], Floats]:
     """:func:`guided` for several filterings along the edges of one picture, whose part is done once."""
     import cv2
 
     # In 8-bit units: in 0..1 the filter's own arithmetic loses small values of epsilon.
-    along = cv2.ximgproc.createGuidedFilter(guide, radius, (255 * edge) ** 2)
+    along = cv2.ximgproc.createGuidedFilter(guide, radius, (255 * edge) ** 2, scale)
     return lambda values: along.filter(values).clip(0, 1)
+
+
+def _local_colours(pixels: NDArray[np.uint8], *masks: Floats) -> list[tuple[Floats, Floats]]:
+    """:func:`_local_colour` in each of several masks, on a grid of COLOURS x COLOURS.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        masks: float32, 1 where a pixel counts, each stretched over the picture.
+    """
+    import cv2
+
+    size = (COLOURS, COLOURS)
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    shrunk = [(cv2.resize(mask, size, interpolation=cv2.INTER_AREA) > 0.99).astype(np.float32) for mask in masks]
+    return [_local_colour(small, mask, round(BAND * COLOURS)) for mask in shrunk]
 
 
 def _local_colour(pixels: Floats, sure: Floats, radius: int) -> tuple[Floats, Floats]:
