@@ -1,6 +1,8 @@
 # Two commands set everything up on a fresh machine: `make demo` and `make test`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
 VENV   ?= .venv
+# Processes that share the tests; each test file stays in one, and each process computes on one core.
+TESTERS ?= 2
 BIN     = $(VENV)/bin
 CV_FIX  = $(BIN)/pip uninstall -q -y opencv-contrib-python && $(BIN)/pip install -q --no-deps --force-reinstall -c constraints.txt opencv-contrib-python-headless
 
@@ -19,7 +21,7 @@ types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed-test
-	$(BIN)/pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(TESTERS) --dist loadfile -m "not slow and not gpu"
 
 slow: $(VENV)/.installed-test
 	$(BIN)/pytest -m "slow"

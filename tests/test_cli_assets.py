@@ -177,12 +177,12 @@ def test_datasets_and_pairs_may_have_another_face_model(stack, monkeypatch):
 @pytest.fixture(scope="module")
 def trained(stack, tmp_path_factory):
     """A dataset of FLAME's parameters, and a tiny model that takes maps as CapHuman's, trained on it a little."""
-    from instaface.training import shards
-
     folder = tmp_path_factory.mktemp("trained")
     photos = folder / "photos"
     photos.mkdir()
-    Image.open(stack).save(photos / "a.png")
+    for name in ("a", "b"):
+        Image.open(stack).save(photos / f"{name}.png")
+    (folder / "labels.csv").write_text("file,split\na.png,training\nb.png,validation\n")
     identity = {**tiny_config().identity, "face_width": 128}
     model = tiny_config(identity=identity, convention="caphuman")
     few = {"steps": 1, "batch": 2, "micro_batch": 2, "checkpoint_steps": 1, "validation_steps": 1, "warmup_steps": 0}
@@ -193,18 +193,26 @@ def trained(stack, tmp_path_factory):
     pipeline.save_pretrained(folder / "start")
     output = ("-o", folder / "run", "--init", folder / "start")
     commands = [
-        ("prepare", photos, "-o", folder / "dataset", "--size", 128, "--face-model", "flame", "-j", 1),
+        (
+            "prepare",
+            photos,
+            "-o",
+            folder / "dataset",
+            "--labels",
+            folder / "labels.csv",
+            "--size",
+            128,
+            "--face-model",
+            "flame",
+            "-j",
+            1,
+        ),
         ("pairs", folder / "dataset", "-o", folder / "pairs", "--config", folder / "tiny.yaml", "-j", 1),
         ("train", "--stage", "1", "--config", folder / "tiny.yaml", "--data", folder / "dataset", *output),
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INSTAFACE_HOME", str(stack.parent / "home"))
         for command in commands:
-            if command[0] == "train":  # needs more faces than one
-                dataset = shards.Shards(folder / "dataset")
-                face = shards.read_files(dataset.folder, dataset.rows[0])
-                shards.write_shard(dataset.folder / "00000.tar", [(f"{k:02}", face) for k in range(20)])
-                shards.write_index(dataset.folder)
             result = CliRunner().invoke(app, [str(word) for word in command], catch_exceptions=False)
             assert result.exit_code == 0, result.output
     return folder
