@@ -121,14 +121,15 @@ def seen_as(parameters):
     photo = Photo(np.zeros((SIZE, SIZE, 3), np.uint8))
     face = TrackedFace(photo, 0, (0, 0, 1, 1), 1.0, points, parameters, camera, frame, matte, 0.0)
     pose = parameters.head[0].double().numpy()
-    return Judged(face, pose, pose, predicted_cheek_ratio(parameters, model), {"dlib": np.zeros(1, np.float32)})
+    cheeks = predicted_cheek_ratio(model.mesh(parameters), parameters, model)
+    return Judged(face, model, pose, pose, cheeks, {"dlib": np.zeros(1, np.float32)})
 
 
 def test_control_is_exact_for_a_perfect_editor_and_a_perfect_tracker():
     model, source = OpenHead.load(), head("ann")
     for edit in (*GRID.values(), Edit(roll=30, light="bottom")):
         target = apply(edit, source, model)
-        figures = control_figures(seen_as(source), seen_as(target), target, model)
+        figures = control_figures(seen_as(source), seen_as(target), target)
         for name in ("yaw", "pitch", "roll"):
             judges = [figures[f"{name}_{judge}"] for judge in JUDGES]
             assert judges == pytest.approx([figures[f"{name}_asked"]] * 3, abs=1e-4)

@@ -157,8 +157,8 @@ def _body(photo: Array, stays: Array, head: Array, neck: Array, inside: Array) -
     likely = push_pull(stays, (head - neck < 0.02).astype(np.float32))
     hidden = (head - _thick(neck, SLIVER * max(neck.shape))).clip(0, 1)  # a thin neck would be a crease
     reach = odd(2 * BEHIND * max(stays.shape))
-    close = cv2.dilate(known.astype(np.float32), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-    close = cv2.GaussianBlur(close, (0, 0), 0.1 * reach)
+    close = cv2.dilate(known.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    close = cv2.GaussianBlur(close.astype(np.float32), (0, 0), 0.1 * reach)
     alpha = stays + hidden * np.maximum(smoothstep(likely, 0.4, 0.6), close)
     return np.dstack([continue_texture(photo, known), alpha.clip(0, 1)]).astype(np.float32)
 

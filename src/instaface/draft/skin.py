@@ -117,7 +117,8 @@ def _shading(normals: Array, parameters: FaceParameters) -> Array:
     return ((lit[:-1] / lit[-1]).clip(*SHADED) ** (1 / 2.2)).astype(np.float32)
 
 
-DARK = np.array([0.65, 0.75, 0.8])  # of red, green, blue as sRGB values that is lost deep inside the nostrils
+# Of red, green, blue as sRGB values that is lost deep inside the nostrils.
+DARK = np.array([0.65, 0.75, 0.8], np.float32)
 SHADED = 0.3, 1.6  # range of shading that the estimated light is believed to reach where the camera saw nothing
 STRETCH = 0.06, 0.2  # of the usual number of pixels a texel: what is stretched out of less is not trusted
 

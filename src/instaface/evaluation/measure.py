@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from instaface.evaluation.cheeks import LEFT, LUMINANCE, RIGHT, cheek_ratio
 from instaface.evaluation.inception import VGG, lpips, missing
 from instaface.evaluation.pixels import colour_shift, psnr, sharpness_kept, ssim, ssim_map
 from instaface.evaluation.pose import pose_by_five_points, pose_by_pnp
-from instaface.face import FaceParameters, MorphableModel
+from instaface.face import FaceParameters, Mesh, MorphableModel
 from instaface.face.light import shade
 from instaface.recognise import FaceRecogniser
 from instaface.recognise.align import crop_similarity
@@ -43,6 +43,7 @@ class Judged:
 
     Attributes:
         face: the tracked face.
+        model: that its parameters belong to.
         pose: (3,) degrees by perspective-n-point.
         pose_five: (3,) degrees by dlib's five points.
         cheeks: log2 ratio of cheek luminances.
@@ -50,17 +51,29 @@ class Judged:
     """
 
     face: TrackedFace
+    model: MorphableModel
     pose: NDArray[np.float64]
     pose_five: NDArray[np.float64]
     cheeks: float
     embeddings: dict[str, NDArray[np.float32]]
 
+    @cached_property
+    def predicted_cheeks(self) -> float:
+        """Log2 ratio of cheek luminances by the tracked light, see :func:`predicted_cheek_ratio`."""
+        return predicted_cheek_ratio(self.model.mesh(self.face.parameters), self.face.parameters, self.model)
 
-def judge(face: TrackedFace, recognisers: Sequence[FaceRecogniser]) -> Judged:
+    @cached_property
+    def seen(self) -> regions.Seen:
+        """The regions in the view of the face's own frame."""
+        return regions.seen(self.face, self.face.frame, self.model)
+
+
+def judge(face: TrackedFace, model: MorphableModel, recognisers: Sequence[FaceRecogniser]) -> Judged:
     """Ask all judges about a face."""
     pixels = face.photo.pixels
     return Judged(
         face,
+        model,
         pose_by_pnp(face.landmarks, face.camera),
         pose_by_five_points(five_points(pixels, face.box)),
         cheek_ratio(pixels, face.landmarks),
@@ -68,7 +81,7 @@ def judge(face: TrackedFace, recognisers: Sequence[FaceRecogniser]) -> Judged:
     )
 
 
-def control_figures(source: Judged, edit: Judged, target: FaceParameters, model: MorphableModel) -> Figures:
+def control_figures(source: Judged, edit: Judged, target: FaceParameters) -> Figures:
     """What was asked and what came out.
 
     For each angle the change asked, the change that came out by the tracker, by PnP and by five points, degrees. Of
@@ -94,9 +107,10 @@ def control_figures(source: Judged, edit: Judged, target: FaceParameters, model:
     figures["expression_error"] = float(np.abs(came - wanted)[named].mean()) if named.any() else float("nan")
     figures["crosstalk"] = float(np.abs(came)[~named].max())
 
-    figures["landmark_distance"] = landmark_distance(edit.face, target, model)
-    predicted = predicted_cheek_ratio(target, model)
-    figures["light_asked"] = predicted - predicted_cheek_ratio(before, model)
+    mesh = source.model.mesh(target)
+    figures["landmark_distance"] = landmark_distance(edit.face, mesh, source.model)
+    predicted = predicted_cheek_ratio(mesh, target, source.model)
+    figures["light_asked"] = predicted - source.predicted_cheeks
     figures["light_got"] = edit.cheeks - source.cheeks
     figures["light_error"] = 100 * (float(np.exp2(abs(edit.cheeks - predicted))) - 1)
     return figures
@@ -107,18 +121,17 @@ def _turned(difference: torch.Tensor) -> list[float]:
     return [float(angle) for angle in (difference[0] + 180) % 360 - 180]
 
 
-def landmark_distance(face: TrackedFace, target: FaceParameters, model: MorphableModel) -> float:
+def landmark_distance(face: TrackedFace, target: Mesh, model: MorphableModel) -> float:
     """Mean distance of the landmarks from those of the target, in % of the photo's inter-ocular distance."""
-    points = model.landmarks(model.vertices(target), "mediapipe")[0]
+    points = model.landmarks(target.vertices, "mediapipe")[0]
     wanted = face.camera.project(points)[:, :2].numpy()
     eyes = points[list(EYE_CORNERS)]
     size = face.camera.focal * float((eyes[0] - eyes[1]).norm() / -eyes[:, 2].mean())  # as seen from the front
     return float(100 * np.linalg.norm(face.landmarks - wanted, axis=1).mean() / size)
 
 
-def predicted_cheek_ratio(parameters: FaceParameters, model: MorphableModel) -> float:
-    """Log2 ratio of left to right cheek luminance of the lit mesh, equal albedo assumed."""
-    mesh = model.mesh(parameters)
+def predicted_cheek_ratio(mesh: Mesh, parameters: FaceParameters, model: MorphableModel) -> float:
+    """Log2 ratio of left to right cheek luminance of the mesh of a face, in its light, equal albedo assumed."""
     normals, sides = mesh.normals(), []
     for cheek in _cheeks(model):
         shading = shade(normals[:, cheek], parameters.light)[0].clamp(min=0).double().numpy()
@@ -134,9 +147,7 @@ def _cheeks(model: MorphableModel) -> list[torch.Tensor]:
     return [skin[torch.cdist(points[list(cheek)], vertices[0, skin]).argmin(1)] for cheek in (LEFT, RIGHT)]
 
 
-def picture_figures(
-    source: Judged, edit: Judged, pixels: NDArray[np.uint8], kind: str, model: MorphableModel
-) -> Figures:
+def picture_figures(source: Judged, edit: Judged, pixels: NDArray[np.uint8], kind: str) -> Figures:
     """What the edit does not concern: regions before and after, and the sharpness of the face.
 
     Background always, clothes unless the light moves, hair and what is worn only where neither head nor light do.
@@ -144,7 +155,7 @@ def picture_figures(
     frame = source.face.frame
     before, after = regions.view(source.face.photo.pixels, frame), regions.view(pixels, frame)
     kept = [name for name, controls in CONCERNED_BY.items() if not controls & set(kind.split("+"))]
-    one, other = (regions.seen(judged.face, frame, model if "worn" in kept else None) for judged in (source, edit))
+    one, other = source.seen, regions.seen(edit.face, frame, edit.model if "worn" in kept else None)
     local = ssim_map(before, after)
     figures: Figures = {}
     for name in kept:

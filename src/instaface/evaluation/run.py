@@ -156,13 +156,13 @@ def evaluate_case(case: Case, source: Any, job: Job) -> dict[str, Any]:
     if np.array_equal(output.pixels, source.face.photo.pixels):
         edit = source
     elif (edited := _tracked_like(source.face, output.pixels)) is not None:
-        edit = measure.judge(edited, recognisers)
+        edit = measure.judge(edited, model, recognisers)
     else:
         return row | {"error": "no face found in the edit", "lost": 1.0}
     row["lost"] = 0.0
     row["embeddings"] = {name: embedding.tolist() for name, embedding in edit.embeddings.items()}
-    row |= measure.control_figures(source, edit, target, model)
-    row |= measure.picture_figures(source, edit, output.pixels, case.kind, model)
+    row |= measure.control_figures(source, edit, target)
+    row |= measure.picture_figures(source, edit, output.pixels, case.kind)
     if driver and case.truth:
         row |= measure.truth_figures(edit, driver, recognisers[0])
     return row
@@ -245,7 +245,7 @@ def _judged(photo: Path, recognisers: tuple[str, ...]) -> Any:
     faces = track(read_photo(photo))
     if not faces:
         raise InstaFaceError(f"{photo} shows no face")
-    return judge(faces[0], [_recogniser(name) for name in recognisers])
+    return judge(faces[0], face_model(), [_recogniser(name) for name in recognisers])
 
 
 def _tracked_like(source: Any, pixels: Any) -> Any:

@@ -63,8 +63,9 @@ def matte(pixels: NDArray[np.uint8], landmarks: Floats, middle: Floats | None = 
     hair, clothes = shares(small, person, landmarks * scale, middle)
     firm = ((person - FIRM[0]) / (FIRM[1] - FIRM[0])).clip(0, 1)
     person = person + (1 - _share(hair, person)) * (firm - person)  # only hair lets anything through
-    loose = strands(small, person, hair)
-    person, hair = np.maximum(person, loose), np.maximum(hair, loose)
+    if THIN * max(size) >= 1:  # a coarse matte shows no strands
+        loose = strands(small, person, hair)
+        person, hair = np.maximum(person, loose), np.maximum(hair, loose)
     hair = np.minimum(hair, person)
     return Matte(person, hair, np.minimum(clothes, person - hair))
 
