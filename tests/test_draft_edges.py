@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from instaface.draft import draft, take_apart
+from instaface.draft.apart import _body, _resting
 from instaface.draft.compose import follow_outline
 from instaface.face import Camera, OpenHead
 from instaface.photo import Photo
@@ -208,3 +209,53 @@ def test_hair_beyond_the_border_is_the_photos_hair_mirrored(face, model):
     hair = cv2.erode(face.matte.hair[:, :column], np.ones((9, 9)))[:, column - 1 - far] > 0.9
     beyond, within = colours[:, column - 1 + far][hair], colours[:, column - 1 - far][hair]
     assert hair.sum() > 5 and np.abs(beyond - within).max() < 3
+
+
+def sized(model, background, pixels):
+    """A rendered bald head that is as many pixels wider, or narrower, than the face model, and its photo."""
+    parameters = model.neutral()
+    camera = Camera.for_photo(SIZE, SIZE)
+    maps = render_maps(model, parameters, camera)
+    grow = cv2.dilate if pixels > 0 else cv2.erode
+    person = grow(maps.mask, np.ones((1, 2 * abs(pixels) + 1)))
+    skin = np.where(maps.mask[..., None] > 0, 255 * maps.rendering.clip(0, 1) ** (1 / 2.2), (200, 150, 130))
+    photo = background + person[..., None] * (skin - background)
+    return tracked_face(photo.clip(0, 255).round().astype(np.uint8), parameters, camera, person), maps.mask
+
+
+def test_skin_is_not_drawn_where_the_photo_shows_the_wall(model, background):
+    face, model_mask = sized(model, background, -6)
+    result = draft(face, expressed(face, model, jawOpen=0.5), model)
+    wall = (model_mask > 0) & (cv2.dilate(face.matte.person, np.ones((5, 5))) == 0)
+    wall[int(0.6 * SIZE) :] = False  # the chin goes down over it
+    assert wall.sum() > 200
+    assert np.abs(result.pixels[wall].astype(int) - face.photo.pixels[wall]).max() < 12
+
+
+def test_skin_beside_the_face_model_stays_when_the_mouth_opens(model, background):
+    face, model_mask = sized(model, background, 6)
+    result = draft(face, expressed(face, model, jawOpen=0.5), model)
+    beside = (cv2.erode(face.matte.person, np.ones((5, 5))) > 0) & (cv2.dilate(model_mask, np.ones((3, 3))) == 0)
+    assert beside.sum() > 200
+    assert np.quantile(result.pixels[beside][:, 2], 0.95) < 133  # skin has 130 of blue, the wall 200
+
+
+def test_what_hangs_free_does_not_stay_with_the_shoulders():
+    clothes = np.zeros((60, 60), np.float32)
+    clothes[45:, 10:50] = 1
+    stays = clothes.copy()
+    stays[35:46, 20:25] = 1  # skin that clothes border on
+    stays[10:14, 30:34] = 1  # an earring
+    kept = _resting(stays, clothes)
+    assert kept[10:14, 30:34].max() == 0
+    assert (np.delete(kept, np.s_[10:14], 0) == np.delete(stays, np.s_[10:14], 0)).all()
+
+
+def test_skin_that_stays_in_part_keeps_its_colour():
+    """Skin over which the head's part goes over into the shoulders' is not painted over by the shirt beside it."""
+    photo = np.full((80, 80, 3), 240, np.float32)
+    photo[:, :40] = (150, 100, 80)
+    stays = np.clip((np.arange(80, dtype=np.float32)[:, None] - 20) / 40, 0, 1) * np.ones((1, 80), np.float32)
+    apart = np.ones((80, 80), np.float32)
+    body = _body(photo, stays, apart, 1 - stays, np.zeros_like(stays), apart)
+    assert np.abs(body[25:55, 5:35, :3] - (150, 100, 80)).max() < 2

@@ -1,10 +1,14 @@
 """New light on a photo, held against renderings whose light, cast shadow and highlight are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from instaface.draft import draft, kernels, marks_of, take_apart
+from instaface.draft.carry import Layer
+from instaface.draft.geometric import end_softly
 from instaface.draft.relight import MOST, bounded, continued, light_change, relight, shading
 from instaface.draft.surfaces import Surfaces
 from instaface.face import Camera, OpenHead
@@ -205,19 +209,31 @@ def test_marks_of_a_tracked_face_are_those_of_its_scene(model, shadowed):
     assert np.abs(marks_of(face, model) - frame_marks(scene)).mean() < 0.02
 
 
-def test_teeth_and_eyes_are_lit_evenly(model, shadowed):
-    """Neighbouring teeth get about the same light, and that of the lips."""
+def test_upper_and_lower_teeth_and_gums_are_lit_alike(model, shadowed):
+    """What lies one above the other in the mouth gets about the same light, and no other than the lips do."""
     face, scene = shadowed
     values = Surfaces.pose(scene, face.parameters.replace(light=NEW), model).values
-    ratio = values[:, kernels.RATIO : kernels.RATIO + 3].mean(-1)
-    teeth, lips = ratio[model.regions["teeth"]], ratio[model.regions["lips"]]
-    assert np.log(teeth).std() < 0.5 * np.log(lips).std()
-    assert lips.min() <= teeth.min() and teeth.max() <= lips.max()
+    log = np.log(values[:, kernels.RATIO : kernels.RATIO + 3].mean(-1))
+    across = model.vertices(model.neutral())[0, :, 0].numpy()
+    inside = np.concatenate([model.regions[name].numpy() for name in ("teeth", "gums")])
+    inside = inside[np.abs(across[inside]) < 2]
+    columns = np.round(across[inside] / 0.1).astype(int)
+    spread = [log[inside[columns == c]].std() for c in np.unique(columns)]
+    lips = log[model.regions["lips"]]
+    assert max(spread) < 0.25 * lips.std()
+    assert lips.min() <= log[inside].min() and log[inside].max() <= lips.max()
+
+
+def test_new_light_alone_moves_nothing(model, shadowed):
+    """It falls on the person that the photo shows, and all that is seen is still the photo's."""
+    face, scene = shadowed
+    result = draft(face, face.parameters.replace(light=NEW), model, scene)
+    background = face.matte.person == 0
+    assert (result.pixels[background] == face.photo.pixels[background]).all()
+    assert (result.coverage[face.matte.person > 0.99] == 1).all()
 
 
 def test_a_black_and_white_photo_stays_so_in_new_light(model, shadowed):
-    from dataclasses import replace
-
     face, _ = shadowed
     grey = np.repeat(face.photo.pixels.mean(-1, keepdims=True), 3, -1).round().astype(np.uint8)
     face = replace(face, photo=Photo(grey))
@@ -235,3 +251,11 @@ def test_light_from_behind_does_not_lend_its_colour_to_the_face():
     normals = np.array([[0.0, 0.0, 1.0], [0.5, 0.0, 0.866]], np.float32)
     ratio = shading(normals, blue) / shading(normals, plain)
     assert np.abs(ratio[:, 2] / ratio[:, 0] - 1).max() < 0.15
+
+
+def test_a_neck_s_light_goes_over_into_that_of_what_it_borders_on():
+    alpha, around = np.zeros((400, 400), np.float32), np.full((400, 400, 3), 0.8, np.float32)
+    alpha[:, 80:320] = 1
+    neck = replace(Layer.nothing(), window=(slice(0, 400),) * 2, alpha=alpha, ratio=np.full_like(around, 0.3))
+    end_softly(neck, around)
+    assert np.abs(neck.ratio[:, [80, 319]] - 0.8).max() < 0.15 and np.abs(neck.ratio[:, 200] - 0.3).max() < 0.01

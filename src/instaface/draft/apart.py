@@ -56,7 +56,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     # things, which are stray hair.
     around = np.maximum(view.near, around_head(hair > 0.5, np.inf))
     other = (bare - surface).clip(0, 1) * (1 - around)
-    stays = _thick(clothes + other, 0.015 * max(photo.shape))
+    stays = _resting(_thick(clothes + other, 0.015 * max(photo.shape)), clothes)
     head_alpha = (person - stays).clip(0, 1).astype(np.float32)
 
     reach = odd(0.014 * max(photo.shape))
@@ -81,7 +81,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     hugging = hair * inside * (1 - _hanging(shell, hair)) * (1 - hidden) * (1 - view.neck)
     texture, body, throat = together(
         lambda: skin_texture(view, model, face.parameters, lids, head, shown * inside, hugging, bool(before.any())),
-        lambda: _body(skin, stays, head_alpha, view.neck * surface, inside),
+        lambda: _body(skin, stays, clothes + bare - surface, head_alpha, view.neck * surface, inside),
         lambda: _throat(view, model, surface, bare) * (1 - hidden),
     )
     return Scene(
@@ -94,6 +94,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         person=person,
         plate=plate,
         body=body,
+        clothes=stays,
         throat=throat,
         head=head,
         hair=hair,
@@ -145,13 +146,23 @@ def _thick(mask: Array, radius: float) -> Array:
     return (mask * smoothstep(support, 0.2, 0.4)).clip(0, 1).astype(np.float32)
 
 
+def _resting(stays: Array, clothes: Array) -> Array:
+    """What stays without pieces that hang free, such as earrings: they touch neither clothes nor the photo's border."""
+    _, labels = cv2.connectedComponents((stays > 0.02).astype(np.uint8))
+    border = np.concatenate([labels[-1], labels[:, 0], labels[:, -1]])
+    return np.where(np.isin(labels, np.union1d(border, labels[clothes > 0.5])), stays, 0).astype(np.float32)
+
+
 SLIVER = 0.01  # of the canvas' longer side: how thin a strip of neck is left out of account
 BEHIND = 0.025  # of the canvas' longer side: how far what stays goes on behind the head at least
 
 
-def _body(photo: Array, stays: Array, head: Array, neck: Array, inside: Array) -> Array:
-    """Colour and opacity of what stays, continued where the head hides it, but not over the neck."""
-    known = cv2.erode(stays * inside, np.ones((5, 5))) > 0.97
+def _body(photo: Array, stays: Array, apart: Array, head: Array, neck: Array, inside: Array) -> Array:
+    """Colour and opacity of what stays, continued where the head hides it, but not over the neck.
+
+    What is ``apart`` from face and hair, and stays in part, has the photo's own colours.
+    """
+    known = cv2.erode(np.where(stays > 0.02, apart, 0) * inside, np.ones((5, 5))) > 0.97
     if not known.any():
         return np.zeros((*stays.shape, 4), np.float32)
     likely = push_pull(stays, (head - neck < 0.02).astype(np.float32))

@@ -115,8 +115,10 @@ def carry(
         found = values[..., kernels.LOOKUP : kernels.LOOKUP + 2] - 0.5
         strands = cv2.remap(scene.head, found, None, cv2.INTER_LINEAR)
         in_bands(kernels.shell_rows, len(drawn), None, patch.kind == FRONT, *shows, strands, *results)
-    # 4. As pictures over the window.
+    # 4. As pictures over the window. As long as nothing moves, the photo shows all that there is to be seen.
     alpha, seen_share, still, over = flat.reshape(4, *size)
+    if not surfaces.moves:
+        still[:] = 1
     if before is not None:
         in_front = np.minimum(before[window], FARTHEST) - raster.depth
         over *= smoothstep(in_front, -SHELL_TOLERANCE, 0)

@@ -47,13 +47,15 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     hair = carry(scene, surfaces, patches["front"], before=_spread([neck, head], scene.depth.shape))
     glasses = carry_glasses(scene, edited, before=_spread([head], scene.depth.shape))
     relit = None if edited.light.equal(scene.parameters.light) else _continued_light([neck, head], scene.depth.shape)
+    if relit is not None:
+        end_softly(neck, relit)
     gone = _gone(scene, surfaces)
-    body = _static(scene, "body", gone, relit)
-    # Necks twist more than they move: where the face model's neck leaves, skin remains.
-    throat = _static(scene, "throat", gone, relit)
+    # Necks twist more than they move: where the face model's neck leaves, skin remains. Clothes lie before it; what
+    # goes on of them behind the head lies behind all of that.
+    body, throat, clothes = (_static(scene, part, gone, relit) for part in ("body", "throat", "clothes"))
     # 3. Put them together, from the farthest to the nearest.
     over = replace(hair, alpha=hair.alpha * hair.over)
-    drawn = compose(scene, [scalp, behind, hair, throat, neck, body, head, over], glasses, gone, [scalp, head])
+    drawn = compose(scene, [scalp, behind, body, hair, throat, neck, clothes, head, over], glasses, gone, [scalp, head])
     if scene.before.any():
         drawn = put_before(scene, drawn, relit)
     # 4. Large photos get their own resolution back.
@@ -64,8 +66,8 @@ AROUND = 0.1  # of the layer's longer side: what lies as close to a hole counts 
 
 
 def _without_holes(layer: Layer) -> Layer:
-    """The layer, its enclosed holes closed in place, such as an ear's canal."""
-    empty = layer.alpha < 0.5
+    """The layer, its enclosed holes closed in place, such as an ear's canal; what is drawn but transparent is none."""
+    empty = (layer.alpha < 0.5) & np.isinf(layer.depth)
     _, labels = cv2.connectedComponents(empty.astype(np.uint8), connectivity=4)
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     hole = empty & ~np.isin(labels, border)
@@ -119,6 +121,17 @@ def _static(scene: Scene, part: str, gone: Array, ratio: Array | None) -> Layer:
         depth=np.broadcast_to(np.float32(0), opacity.shape),
         over=np.broadcast_to(np.float32(1), opacity.shape),
     )
+
+
+ENDS = 0.01  # of the canvas' longer side: over which a part's own light goes over into that of what it borders on
+
+
+def end_softly(layer: Layer, around: Array) -> None:
+    """The layer's new light goes over into the (H, W, 3) light ``around`` where the layer ends; in place."""
+    solid = (layer.alpha > 0.99).astype(np.float32)
+    within = cv2.GaussianBlur(solid, (0, 0), ENDS * max(around.shape))
+    outer = around[layer.window]
+    layer.ratio[:] = outer + smoothstep(within, 0.5, 0.9)[..., None] * (layer.ratio - outer)
 
 
 def _continued_light(lit: list[Layer], shape: tuple[int, ...]) -> Array:

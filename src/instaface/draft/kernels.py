@@ -185,10 +185,10 @@ def skin_rows(  # type: ignore[no-untyped-def]
                     still = 0.0
                 seen *= max(trusted[j, i], still)
             # A soft edge is one only as long as it is the silhouette.
-            silhouette = (1 - smooth(after, 0.1, 0.5)) * (1 - smooth(after - before, 0.1, 0.3))
+            silhouette = 1 - smooth(after - before, 0.1, 0.3)
             # Where the neck widens to the shoulders, which do not turn, it is only what the photo shows of it.
             low = 1 - smooth(values[j, i, WEIGHT], *SHOULDERED)
-            opacity = (1 - geometric * silhouette * (1 - alpha)) * (1 - low * (1 - (alpha if shown[j, i] else 0.0)))
+            opacity = (1 - around[j, i] * silhouette * (1 - alpha)) * (1 - low * (1 - (alpha if shown[j, i] else 0.0)))
             inside, mirrored = masks[j, i, 2], texture[j, i, 3]
             _put(j, i, pixel, seen, mirrored, inside, values, photo, texture, marks, change, colour, ratio, flat)
             flat[0, pixel], flat[2, pixel], flat[3, pixel] = opacity * cover[j, i], still, 1
@@ -214,7 +214,9 @@ def shell_rows(  # type: ignore[no-untyped-def]
             # Hair that turns to the front ends as solid as it is; skin beside the face model has its own soft end.
             rising = smooth(after - before, 0.0, 0.15) * smooth(masks[j, i, 3], 0.0, 0.3)
             opacity += rising * (values[j, i, SOLID] - opacity)
-            opacity *= (1 - max(values[j, i, PAST], 1 - smooth(after, 0.05, 0.3)) * (1 - masks[j, i, 3])) * cover[j, i]
+            # Skin seen from its edge is none, unless the photo shows it from there as well.
+            edge = (1 - smooth(after, 0.05, 0.3)) * smooth(before - after, 0.0, 0.1)
+            opacity *= (1 - max(values[j, i, PAST], edge) * (1 - masks[j, i, 3])) * cover[j, i]
             seen, inside = _turned(before, after) * (1 - surface) if front else 0.0, masks[j, i, 2]
             _put(j, i, pixel, seen, 1.0, inside, values, photo, strands, marks, change, colour, ratio, flat)
             flat[0, pixel], flat[3, pixel] = opacity, masks[j, i, 1]
@@ -413,11 +415,13 @@ def finish_rows(  # type: ignore[no-untyped-def]
             coverage[j, i] = min(max(background + a * (seen[j, i] - background), unmoved, ZERO), ONE)
             told = max(background + a * (known[j, i] - background), unmoved)
             changed = ZERO
+            # New light falls on the person: where nothing has moved, on as much of it as the photo shows.
+            lighted = a + still * (person[j, i] - a)
             for c in range(3):
                 value = photo[j, i, c]
                 if touched:
                     here = plate[j, i, c] + a * (colours[c] - plate[j, i, c])
-                    value = here + a * (lit[c] - colours[c]) + still * (photo[j, i, c] - here)
+                    value = here + lighted * (lit[c] - colours[c]) + still * (photo[j, i, c] - here)
                     changed = max(changed, abs(value - photo[j, i, c]))
                 final[j, i, c] = np.uint8(min(max(np.rint(value), ZERO), FULL))
                 appearance[j, i, c] = np.uint8(min(max(np.rint(GREY + told * (value - GREY)), ZERO), FULL))

@@ -116,7 +116,8 @@ def surface_ratio(log: Array, anchor: NDArray[np.int64], follow: Array, shape: t
 
 
 FRAMED = {"teeth": "lips", "gums": "lips", "tongue": "lips", "mouth": "lips", "eyes": "eyelids"}  # and by what
-AROUND = 40  # vertices of what is around that a framed part takes its light from
+WIDE = 200  # vertices of what is around that are near a framed part
+AROUND = 40  # of them from which it takes its light
 
 
 def framed(model: MorphableModel, log: Array) -> Array:
@@ -129,18 +130,20 @@ def framed(model: MorphableModel, log: Array) -> Array:
 
 @functools.lru_cache(maxsize=2)
 def _frames(model: MorphableModel) -> sparse.csr_matrix:
-    """(V, V) float32 means over the ``AROUND`` nearest vertices of what frames a vertex; 1 at those that are free."""
+    """(V, V) float32 means over the ``AROUND`` vertices of what frames a vertex, above and below, that are nearest
+    across the face; 1 at those that are free."""
     from scipy.spatial import cKDTree
 
-    points, regions = model.vertices(model.neutral())[0].numpy(), model.regions
-    sources = np.repeat(np.arange(len(points))[:, None], AROUND, 1)
+    across, regions = model.vertices(model.neutral())[0, :, :1].numpy(), model.regions
+    sources = np.repeat(np.arange(len(across))[:, None], AROUND, 1)
     for inner, outer in FRAMED.items():
         if inner in regions and len(regions.get(outer, ())) >= AROUND:
             inside, around = regions[inner].numpy(), regions[outer].numpy()
-            sources[inside] = around[cKDTree(points[around]).query(points[inside], AROUND)[1]]
-    rows = np.repeat(np.arange(len(points)), AROUND)
+            nearest = cKDTree(across[around]).query(across[inside], min(WIDE, len(around)))[1]
+            sources[inside] = around[nearest[:, np.linspace(0, nearest.shape[1] - 1, AROUND).astype(int)]]
+    rows = np.repeat(np.arange(len(across)), AROUND)
     weights = np.full(sources.size, 1 / AROUND, np.float32)
-    return sparse.csr_matrix((weights, (rows, sources.ravel())), shape=(len(points),) * 2)
+    return sparse.csr_matrix((weights, (rows, sources.ravel())), shape=(len(across),) * 2)
 
 
 def continued(log: Array, known: Array) -> Array:

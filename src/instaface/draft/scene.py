@@ -41,6 +41,7 @@ class Scene:
         person: (H, W) float32 0..1, head and all that stays.
         plate: (H, W, 3) float32 0..255, the background, continued behind the person.
         body: (H, W, 4) float32 colour 0..255 and opacity 0..1 of what stays, continued behind the head.
+        clothes: (H, W) float32 0..1 where the photo shows what stays: clothes, and what is held.
         throat: (H, W) float32 0..1 where the neck is seen.
         head: (H, W, 4) float32 the same of the head, hair, ears and neck, without background in its colour.
         hair: (H, W) float32 0..1, hair.
@@ -72,6 +73,7 @@ class Scene:
     person: Array
     plate: Array
     body: Array
+    clothes: Array
     throat: Array
     head: Array
     hair: Array
@@ -140,8 +142,10 @@ class Scene:
 
     @cached_property
     def standing(self) -> dict[str, tuple[Array, Array, Array]]:
-        """What stays with the shoulders, by name, "body" and "throat": (H, W, 3) colour, (H, W) opacity, coverage."""
-        parts = {"body": (self.body[..., :3], self.body[..., 3]), "throat": (self.photo, self.throat)}
+        """What stays with the shoulders, by name, "body", "throat" and "clothes": (H, W, 3) colour, (H, W) opacity,
+        coverage."""
+        body, opacity = self.body[..., :3], self.body[..., 3]
+        parts = {"body": (body, opacity), "throat": (self.photo, self.throat), "clothes": (body, self.clothes)}
         return {
             name: (np.ascontiguousarray(colour), np.ascontiguousarray(opacity), (opacity > 0) * self.inside)
             for name, (colour, opacity) in parts.items()

@@ -140,11 +140,13 @@ class Surfaces:
             WEIGHT 0..1, share of the head's turn,
             LOOKUP (2) pixels of the photo where the shell finds hair like its own once it has turned.
         change: 0..1, how far the new light is another one.
+        moves: whether anything moves; new light alone moves nothing.
     """
 
     after: Array
     values: Array
     change: float
+    moves: bool
 
     @classmethod
     def pose(cls, scene: Scene, edited: FaceParameters, model: MorphableModel) -> Surfaces:
@@ -161,7 +163,8 @@ class Surfaces:
         values[:, kernels.RATIO : kernels.RATIO + 3] = _ratio(scene, edited, model, normals)
         values[nv:, kernels.PAST] = np.tile(_past(scene, values[nv:, kernels.FACING : kernels.FACING + 2]), 2)
         values[:nv, kernels.STRETCHED] = _stretched(scene, places[:nv], points[:nv], edited)
-        return cls(places, values, light_change(scene.parameters.light, edited.light))
+        moves = bool(moved.max() > kernels.STILL[0])
+        return cls(places, values, light_change(scene.parameters.light, edited.light), moves)
 
 
 def seen(camera: Camera, points: Array, normals: Array, before: Array | None = None) -> tuple[Array, Array, Array]:
