@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from instaface.face import OpenHead
 
 MAX_FIT_ERROR = 6.0  # % of the inter-ocular distance: worse than any face, and what drawings of cats come to
-COARSE_MATTE = 192  # pixels on the longer side
+COARSE_MATTE = 144  # pixels on the longer side
 SHOULDERS = 0.3  # of the head's yaw and roll that the shoulders take part in; landmarks do not show them
 
 
