@@ -151,11 +151,12 @@ def make_cell(figure: Figure, data: pd.DataFrame, groups: dict[str, list[str]]) 
     if figure.statistic != "slope" and len(single):
         tail = {"lower": 95, "higher": 5}.get(figure.better, 5)
         cell["tail"] = float(np.percentile(single, tail, method="nearest"))
+    of_rows = pd.Index(data["photo"]).unique().sort_values()
     scores = {}
     for name, photos in groups.items():
-        part = data[data["photo"].isin(photos)]
-        if part["photo"].nunique() >= SMALLEST_GROUP:
-            scores[name] = float(statistic(figure, matrices(figure, part)))
+        part = of_rows.isin(photos)
+        if part.sum() >= SMALLEST_GROUP:
+            scores[name] = float(statistic(figure, tuple(column[part] for column in columns)))
     scores = {name: score for name, score in scores.items() if not np.isnan(score)}
     if scores:
         cell["worst_group"] = max(scores, key=lambda name: float(figure.badness(np.array(scores[name]))))
@@ -164,7 +165,7 @@ def make_cell(figure: Figure, data: pd.DataFrame, groups: dict[str, list[str]]) 
 
 
 def matrices(figure: Figure, data: pd.DataFrame) -> tuple[Values, ...]:
-    """(photos, edits) values of each of the figure's columns, NaN where a row is missing."""
+    """(photos, edits) values of each of the figure's columns, photos by name, NaN where a row is missing."""
     return tuple(data.pivot(index="photo", columns="edit", values=column).to_numpy(float) for column in figure.columns)
 
 
