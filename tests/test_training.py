@@ -6,10 +6,12 @@ import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from diffusers import DDIMScheduler
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -22,10 +24,11 @@ from instaface.training.cache import encoded
 from instaface.training.config import dump_config, load_config
 from instaface.training.draws import DrawBatches, Draws, fixed_batch, noise_for
 from instaface.training.loop import as_pipeline, load_networks, make_stage, train
-from instaface.training.losses import clean_of, laplacian, min_snr_weights, psnr, target_of
+from instaface.training.losses import clean_of, laplacian, local_amplitude, min_snr_weights, psnr, target_of
 from instaface.training.personalize import fit_adapter
 from instaface.training.pictures import PictureCrops, map_like, picture_files
 from instaface.training.recogniser import DistillConfig, distill
+from instaface.training.sharded import set_up_sharding
 from tiny_training import Astronaut, tiny_training
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -58,29 +61,67 @@ def test_a_resumed_run_gives_the_numbers_of_a_straight_one(stage, tmp_path):
     assert len(list((straight / "checkpoints").iterdir())) == 2
 
 
-def test_two_processes_train_as_one_with_the_doubled_batch(tmp_path):
+# accelerate's torchrun launcher; with ACCELERATE_USE_CPU the processes use gloo on the CPU.
+LAUNCH = "-m accelerate.commands.launch --num_processes 2 --num_machines 1 --main_process_port 0"
+LAUNCH += " --mixed_precision no --dynamo_backend no"
+SPLIT = "--use_fsdp --fsdp_version 2 --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP"
+SPLIT += " --fsdp_transformer_layer_cls_to_wrap BasicTransformerBlock,ResnetBlock2D"
+
+
+def tiny_run(arguments: str, launcher: str = "") -> str:
+    """What ``tests/tiny_training.py`` prints, run in processes of its own."""
     root = Path(__file__).parent
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(root.parent / "src"),
-        "OMP_NUM_THREADS": "1",
-        "ACCELERATE_USE_CPU": "1",
-    }
-    # "multi_gpu" is what accelerate calls its torchrun launcher; with ACCELERATE_USE_CPU it uses gloo on the CPU.
-    launch = "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --main_process_port 0"
-    launch += " --mixed_precision no --dynamo_backend no"
-    script = str(root / "tiny_training.py")
-    one, two = [script, str(tmp_path / "one"), "4"], ["-m", *launch.split(), script, str(tmp_path / "two"), "2"]
-    for command in (one, two):
-        done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr[-3000:]
-    assert "2 processes" in done.stdout and "1 process" not in done.stdout
-    losses = [logged(tmp_path / name, "loss") for name in ("one", "two")]
+    settings = {"PYTHONPATH": str(root.parent / "src"), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+    command = [sys.executable, *launcher.split(), str(root / "tiny_training.py"), *arguments.split()]
+    done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def assert_same_run(ours: Path, theirs: Path) -> None:
+    losses = [logged(run, "loss") for run in (ours, theirs)]
     assert len(losses[0]) == 3 and losses[0][0] != losses[0][1]
     np.testing.assert_allclose(*losses, rtol=1e-4)
-    ours, theirs = weights(tmp_path / "two" / "model"), weights(tmp_path / "one" / "model")
-    for key, value in ours.items():
-        torch.testing.assert_close(value, theirs[key], atol=2e-4, rtol=1e-3, msg=key)
+    found, expected = weights(ours / "model"), weights(theirs / "model")
+    for key, value in found.items():
+        torch.testing.assert_close(value, expected[key], atol=2e-4, rtol=1e-3, msg=key)
+
+
+def test_two_processes_train_as_one_with_the_doubled_batch(tmp_path):
+    tiny_run(f"{tmp_path / 'one'} 4")
+    shown = tiny_run(f"{tmp_path / 'two'} 2", f"{LAUNCH} --multi_gpu")
+    assert "2 processes" in shown and "1 process" not in shown
+    assert_same_run(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_weights_that_are_split_over_processes_train_as_whole_ones(tmp_path):
+    tiny_run(f"{tmp_path / 'one'} 4")
+    shown = tiny_run(f"{tmp_path / 'split'} 1 split begin", f"{LAUNCH} {SPLIT}")
+    assert "2 processes" in shown and "1 process" not in shown
+    tiny_run(f"{tmp_path / 'split'} 1 split resume", f"{LAUNCH} {SPLIT}")
+    shards = list((tmp_path / "split" / "checkpoints").rglob("*.distcp"))
+    assert len(shards) >= 4 and all(shard.stat().st_size for shard in shards)  # model and optimiser, each in two parts
+    assert_same_run(tmp_path / "split", tmp_path / "one")
+
+
+def test_what_cannot_be_trained_with_split_weights_is_refused(monkeypatch):
+    monkeypatch.setenv("FSDP_CPU_RAM_EFFICIENT_LOADING", "true")
+    plugin = SimpleNamespace(cpu_ram_efficient_loading=True)
+    first, second = (
+        SimpleNamespace(
+            distributed_type=DistributedType.FSDP, is_fsdp2=is_second, state=SimpleNamespace(fsdp_plugin=plugin)
+        )
+        for is_second in (False, True)
+    )
+    with pytest.raises(InstaFaceError, match="--fsdp_version 2"):
+        set_up_sharding(first, "1", False)
+    with pytest.raises(InstaFaceError, match="autoencoder's stage needs"):
+        set_up_sharding(second, "autoencoder", False)
+    with pytest.raises(InstaFaceError, match="cache_latents needs"):
+        set_up_sharding(second, "1", True)
+    set_up_sharding(second, "1", False)
+    assert not plugin.cpu_ram_efficient_loading and os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] == "False"
 
 
 def test_micro_batches_add_up_to_the_batch(tmp_path):
@@ -182,6 +223,37 @@ def test_stage_1_overfits_eight_pictures(pretrained):
     before, after = (fixed_loss(run / "model", "1", EVERYTHING, batch) for run in runs)
     print("stage 1", before, after)
     assert after < 0.4 * before
+
+
+def test_the_decoder_alone_gives_back_the_detail_that_the_mean_of_all_possible_ones_lacks(pretrained, tmp_path):
+    config = tiny_training(steps=150, batch=8, micro_batch=8, learning_rate=1e-3, validation_steps=150)
+    before = pretrained.parent / "autoencoder" / "model"
+    amplitudes, latents = [], []
+    photo = fixed_batch(Astronaut(), 8)["photo"]
+    for weight in (0.0, 6.0):
+        config.autoencoder = config.autoencoder.model_copy(update={"decoder_only": True, "energy_weight": weight})
+        after = train(config, "autoencoder", Astronaut(), Astronaut(), tmp_path / str(weight), before)
+        vae = load_networks(config.model, after).vae
+        with torch.no_grad():
+            latents.append(vae.encode(photo).latents)
+            amplitudes.append(local_amplitude(laplacian(vae(photo).sample), 16))
+    asked = local_amplitude(laplacian(photo), 16)
+    without, with_energy = ((found / asked).log().abs().mean() for found in amplitudes)
+    print("detail", amplitudes[0].mean() / asked.mean(), amplitudes[1].mean() / asked.mean())
+    assert with_energy < 0.6 * without
+    with torch.no_grad():
+        kept = load_networks(config.model, before).vae.encode(photo).latents
+    assert torch.equal(latents[0], kept) and torch.equal(latents[1], kept)
+    with pytest.raises(InstaFaceError, match="needs --init"):
+        train(config, "autoencoder", Astronaut(), Astronaut(), tmp_path / "alone")
+
+
+def test_the_local_amplitude_is_the_root_of_the_mean_square():
+    wave = torch.zeros(1, 2, 32, 32)
+    wave[:, 0, :, 16:] = torch.tensor([3.0, -3.0]).repeat(8)
+    found = local_amplitude(wave, 16)
+    torch.testing.assert_close(found[0, 0], torch.tensor([[0.0, 4.5**0.5, 3.0]] * 3), atol=2e-3, rtol=0)
+    assert float(found[0, 1].max()) == pytest.approx(0, abs=2e-3)
 
 
 class SameSource(Astronaut):

@@ -62,13 +62,31 @@ def tiny_training(diffusion: dict | None = None, **stage: object) -> TrainingCon
     )
 
 
-def main(output: str, micro_batch: str) -> None:
-    """Trains stage 2 for three updates, alone or under ``accelerate launch``."""
+def split_weights_on_a_cpu() -> None:
+    """accelerate does FSDP on GPUs alone and ignores it elsewhere, although all that it calls works on a CPU too."""
+    from accelerate.state import PartialState
+    from accelerate.utils import DistributedType
+
+    PartialState(cpu=True)._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+
+
+def main(output: str, micro_batch: str, *how: str) -> None:
+    """Trains stage 2 for three updates, alone or under ``accelerate launch``.
+
+    Args:
+        output: folder of the run.
+        micro_batch: as the option.
+        how: ``split`` the weights over the processes; ``begin`` stops after two updates, ``resume`` goes on.
+    """
     from instaface.training.loop import train
 
     torch.set_num_threads(1)
-    config = tiny_training(steps=3, batch=4, micro_batch=int(micro_batch), validation_steps=3, checkpoint_steps=3)
-    train(config, "2", Astronaut(), Astronaut(), Path(output))
+    if "split" in how:
+        split_weights_on_a_cpu()
+    options = {"batch": 4, "micro_batch": int(micro_batch), "validation_steps": 3, "checkpoint_steps": 3}
+    config = tiny_training(steps=3, sheet=1, **options)
+    stop_after = 2 if "begin" in how else None
+    train(config, "2", Astronaut(), Astronaut(), Path(output), resume="resume" in how, stop_after=stop_after)
 
 
 if __name__ == "__main__":

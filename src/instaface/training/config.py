@@ -77,12 +77,17 @@ class AutoencoderStageConfig(StageConfig):
         crop: side in pixels of the squares that it learns from.
         synthetic: share of the samples that look like maps rather than like photos.
         laplacian_weight: weight of the error of the picture's Laplacian against that of the picture.
+        energy_weight: the same of the error of the Laplacian's local amplitude. Detail of which the latent says too
+            little to place it is lost without: the mean of all that it could be is smooth.
+        decoder_only: the encoder stays as it is, and so does all that was trained on its latents; needs ``--init``.
         latent_noise: deviation of the noise added to the latent, so that close codes mean close pictures.
     """
 
     crop: int = Field(256, ge=16, multiple_of=16)
     synthetic: float = Field(0.15, ge=0, le=1)
     laplacian_weight: float = Field(0.05, ge=0)
+    energy_weight: float = Field(0.0, ge=0)
+    decoder_only: bool = False
     latent_noise: float = Field(0.0, ge=0)
 
 

@@ -12,7 +12,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, set_seed
 from diffusers.optimization import get_scheduler
-from diffusers.training_utils import EMAModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
@@ -24,6 +23,7 @@ from instaface.training.cache import CachedLatents
 from instaface.training.config import StageConfig, StageName, TrainingConfig, dump_config
 from instaface.training.draws import DrawBatches, Draws, Sample, Source, fixed_batch, loader
 from instaface.training.samples import Samples
+from instaface.training.sharded import MovingAverage, is_sharded, learning_parameters, set_up_sharding
 from instaface.training.stages import AutoencoderStage, DiffusionStage
 
 
@@ -79,6 +79,7 @@ def train(
     # 1. Resolve the options, show and save them
     options = config.stage(stage_name)
     accelerator = _accelerator(options, output)
+    set_up_sharding(accelerator, stage_name, getattr(options, "cache_latents", False))
     console = Console(quiet=not accelerator.is_main_process)
     console.print(dump_config(config), highlight=False, markup=False)
     set_seed(options.seed)
@@ -86,8 +87,11 @@ def train(
     if init is not None:
         new = [name for name in networks.modules() if not (init / name).is_dir()]
         console.print(f"from {init}; untrained begin: {', '.join(new) or 'none'}")
+    decoder_only = getattr(options, "decoder_only", False)
+    if decoder_only and init is None:
+        raise InstaFaceError("decoder_only needs --init: an encoder that stays as it is must have been trained")
     stage: Any = make_stage(networks, stage_name, options)
-    learning = [p for p in stage.parameters() if p.requires_grad]
+    learning = learning_parameters(stage)
     processes = f"{accelerator.num_processes} process" + "es" * (accelerator.num_processes > 1)
     console.print(f"{sum(p.numel() for p in learning):,} parameters learn on {accelerator.device}, {processes}")
     if dry_run:
@@ -99,7 +103,8 @@ def train(
     # 2. Optimiser, schedule, moving average
     if stage_name == "autoencoder" and init is None and not resume:
         networks.vae.set_linear(fixed_batch(source, 256)["photo"])
-    stage.to(memory_format=torch.channels_last)
+    if not is_sharded(accelerator):  # FSDP splits contiguous weights only
+        stage.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(learning, lr=options.learning_rate, weight_decay=options.weight_decay)
     schedule = get_scheduler(
         "constant_with_warmup" if options.schedule == "constant" else "cosine",
@@ -108,14 +113,14 @@ def train(
         num_training_steps=options.steps,
     )
     stage, optimizer = accelerator.prepare(stage, optimizer)
-    ema = EMAModel(learning, decay=options.ema_decay, foreach=True)
+    learning = learning_parameters(stage)
+    ema = MovingAverage(learning, decay=options.ema_decay, foreach=not is_sharded(accelerator))
     state = TrainingState()
     accelerator.register_for_checkpointing(schedule, ema, state)
 
     # 3. Resume
     if resume:
         accelerator.load_state(str(_last_checkpoint(output)))
-        ema.to(accelerator.device)
     end = min(options.steps, stop_after or options.steps)
     place = accelerator.process_index, accelerator.num_processes
     batches = DrawBatches(state.step, end, options.batch, options.micro_batch, *place)
@@ -155,21 +160,25 @@ def train(
             if state.step % options.validation_steps == 0 or state.step == end:
                 ema.store(learning)
                 ema.copy_to(learning)
-                found = _validate(accelerator, stage, looked_at, options.sheet, networks, config.model, state.step)
-                console.print(f"step {state.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in found.items()))
-                if accelerator.is_main_process and found["score"] > state.best:
-                    save_model(networks, config.model, output / "best")
-                state.best = max(state.best, found["score"])
+                averaged = _whole(accelerator, stage, networks, config, stage_name)
+                if averaged is not None:
+                    found = _validate(accelerator, *averaged, looked_at, options.sheet, config.model, state.step)
+                    console.print(f"step {state.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in found.items()))
+                    if found["score"] > state.best:
+                        save_model(averaged[1], config.model, output / "best")
+                    state.best = max(state.best, found["score"])
                 ema.restore(learning)
             if state.step % options.checkpoint_steps == 0 or state.step == end:
                 _save_checkpoint(accelerator, output, state.step, options.keep)
 
     # 5. Export the moving average
     ema.copy_to(learning)
-    if stage_name == "autoencoder":
-        networks.vae.set_normalization(to_device(fixed_batch(source, 64), accelerator.device)["photo"])
-    if accelerator.is_main_process:
-        save_model(networks, config.model, output / "model")
+    averaged = _whole(accelerator, stage, networks, config, stage_name)
+    if averaged is not None:
+        if stage_name == "autoencoder" and not decoder_only:
+            networks.vae.set_normalization(to_device(fixed_batch(source, 64), accelerator.device)["photo"])
+        save_model(averaged[1], config.model, output / "model")
+    accelerator.wait_for_everyone()
     accelerator.end_training()
     return output / "model"
 
@@ -277,26 +286,43 @@ def _save_checkpoint(accelerator: Accelerator, output: Path, step: int, keep: in
     accelerator.wait_for_everyone()
 
 
+def _whole(
+    accelerator: Accelerator, stage: nn.Module, networks: Networks, config: TrainingConfig, stage_name: StageName
+) -> tuple[Any, Networks] | None:
+    """Stage and networks with all their weights for the main process, None for the others.
+
+    All processes have to ask: weights that are split over them are put together in a copy.
+    """
+    if not is_sharded(accelerator):
+        return (accelerator.unwrap_model(stage), networks) if accelerator.is_main_process else None
+    weights = accelerator.get_state_dict(stage)
+    if not accelerator.is_main_process:
+        return None
+    networks = build(config.model)
+    whole = make_stage(networks, stage_name, config.stage(stage_name))
+    whole.load_state_dict(weights)
+    return whole.to(accelerator.device), networks
+
+
 def _validate(
     accelerator: Accelerator,
-    stage: nn.Module,
+    stage: Any,
+    networks: Networks,
     batch: Sample,
     sheet: int,
-    networks: Networks,
     model: ModelConfig,
     step: int,
 ) -> dict[str, float]:
     """Figures on the validation samples, and the sheet of validation edits; both to TensorBoard."""
-    module = accelerator.unwrap_model(stage)
-    module.eval()
+    stage.eval()
     batch = to_device(batch, accelerator.device)
     with accelerator.autocast():
-        figures = module.validate(batch)
-        pictures = draw_sheet(networks, model, batch, sheet) if sheet and accelerator.is_main_process else None
+        figures = stage.validate(batch)
+        pictures = draw_sheet(networks, model, batch, sheet) if sheet else None
     accelerator.log({f"validation/{name}": value for name, value in figures.items()}, step=step)
     if pictures is not None:
         accelerator.get_tracker("tensorboard").log_images({"validation": pictures.numpy()}, step, dataformats="NCHW")
-    module.train()
+    stage.train()
     return figures
 
 

@@ -9,12 +9,24 @@ from diffusers.training_utils import compute_snr
 from torch import Tensor
 from torch.nn import functional as F
 
+AMPLITUDE_FLOOR = 1e-3  # an eighth of a level of 255, so that the root has a gradient where there is no detail
+
 
 def laplacian(pictures: Tensor) -> Tensor:
     """Four-neighbour Laplacian of each channel, (B, C, H, W) to (B, C, H - 2, W - 2)."""
     center = pictures[..., 1:-1, 1:-1]
     around = pictures[..., :-2, 1:-1] + pictures[..., 2:, 1:-1] + pictures[..., 1:-1, :-2] + pictures[..., 1:-1, 2:]
     return around - 4 * center
+
+
+def local_amplitude(pictures: Tensor, window: int) -> Tensor:
+    """Root mean square of each channel over windows that overlap by half, (B, C, H, W) to (B, C, h, w).
+
+    Smaller pictures are one window.
+    """
+    window = min(window, *pictures.shape[2:])
+    energy = F.avg_pool2d(pictures.square(), window, stride=window // 2)
+    return (energy + AMPLITUDE_FLOOR**2).sqrt()
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:

@@ -15,10 +15,20 @@ from instaface.diffusion.latents import decode, encode
 from instaface.training.cache import MAP
 from instaface.training.config import AutoencoderStageConfig, DiffusionStageConfig
 from instaface.training.draws import noise_for
-from instaface.training.losses import clean_of, identity_loss, laplacian, min_snr_weights, psnr, target_of
+from instaface.training.losses import (
+    clean_of,
+    identity_loss,
+    laplacian,
+    local_amplitude,
+    min_snr_weights,
+    psnr,
+    target_of,
+)
 
 Batch = Mapping[str, Any]
 
+DECODER = ("decoder.", "linear_decoder.")  # the autoencoder's weights that are not its encoder's
+ENERGY_WINDOWS = (16, 64)  # sides in pixels of the windows over which detail is compared by its amplitude
 ALIGNED = 32  # pixels that one cell of the U-Net's coarsest level covers; crops begin at whole cells
 
 
@@ -39,6 +49,8 @@ class AutoencoderStage(nn.Module):
         super().__init__()
         self.vae: Any = networks.vae
         self.options = options
+        for name, parameter in self.vae.named_parameters():
+            parameter.requires_grad_(not options.decoder_only or name.startswith(DECODER))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         photo = batch["photo"]
@@ -49,9 +61,16 @@ class AutoencoderStage(nn.Module):
             latents = latents + self.options.latent_noise * noise.to(latents)
         result = decode(self.vae, latents).float()
         error = (result - photo).square().mean()
-        sharp = (laplacian(result) - laplacian(photo)).square().mean()
+        detail, asked = laplacian(result), laplacian(photo)
+        loss = error + self.options.laplacian_weight * (detail - asked).square().mean()
+        figures = {"error": error.detach()}
+        if self.options.energy_weight:
+            pairs = [(local_amplitude(detail, window), local_amplitude(asked, window)) for window in ENERGY_WINDOWS]
+            energy = torch.stack([(found - wanted).square().mean() for found, wanted in pairs]).mean()
+            loss = loss + self.options.energy_weight * energy
+            figures["energy_error"] = energy.detach()
         # The error is about a thousandth: times 1000 the loss is about one.
-        return {"loss": 1000 * (error + self.options.laplacian_weight * sharp), "error": error.detach()}
+        return {"loss": 1000 * loss, **figures}
 
     @torch.no_grad()
     def validate(self, batch: Batch) -> dict[str, float]:
