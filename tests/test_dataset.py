@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 from skimage import data
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import default_collate
 
 from instaface.draft import draft
 from instaface.edit import Edit
@@ -20,6 +22,8 @@ from instaface.render import render_maps
 from instaface.track import track
 from instaface.training.align import crop_ffhq, ffhq_quad
 from instaface.training.config import DataConfig, TrainingConfig
+from instaface.training.device_maps import DeviceMaps
+from instaface.training.loop import train
 from instaface.training.pair_source import Pairs, augment
 from instaface.training.pairs import (
     KNOWN,
@@ -263,3 +267,34 @@ def test_photos_that_are_left_out_do_not_move_others_into_training(photos, tmp_p
     assert prepare(folder, tmp_path / "other", size=256, labels=folder / "labels.csv", jobs=1) == 3
     with pytest.raises(InstaFaceError, match="none of its 3 faces is for validation"):
         sources("1", tiny_training(), tmp_path / "other")
+
+
+def test_maps_rendered_where_the_networks_train_are_those_rendered_with_the_pairs(dataset):
+    kinds = DataConfig(pairs={"reconstruction": 1, "there_and_back": 1})
+    samples = {}
+    for device_maps in (False, True):
+        options = kinds.model_copy(update={"device_maps": device_maps})
+        pairs = Pairs(Shards(dataset), [0], options, 128, "dlib")
+        samples[device_maps] = default_collate([pairs.sample(0, np.random.default_rng(k)) for k in (0, 3)])
+    assert samples[True]["given"]["appearance"].tolist() == [1, 0]  # one sample of each kind
+    assert samples[True]["maps"].keys() == {"appearance", "coverage"}
+    batch = DeviceMaps(pairs.face_model, torch.device("cpu"))(samples[True])
+    assert batch.keys() == samples[False].keys() and batch["maps"].keys() == samples[False]["maps"].keys()
+    for name, expected in samples[False]["maps"].items():
+        difference = (batch["maps"][name] - expected).abs()
+        assert difference.mean() < 1e-4 and (difference > 0.02).float().mean() < 1e-3, name
+    with pytest.raises(InstaFaceError, match="device_maps"):
+        Pairs(Shards(dataset), [0], options, 128, "dlib", "arc2face")
+
+
+def test_a_stage_trains_on_maps_that_it_renders(dataset, tmp_path):
+    config = tiny_training(steps=2, batch=2, micro_batch=2, validation_steps=2, validation_samples=1)
+    losses = []
+    for device_maps in (False, True):
+        options = DataConfig(pairs={"reconstruction": 1}, device_maps=device_maps)
+        pairs = Pairs(Shards(dataset), [0], options, config.model.size, "dlib")
+        train(config, "1", pairs, pairs, tmp_path / str(device_maps))
+        events = EventAccumulator(str(tmp_path / str(device_maps) / "logs"))
+        events.Reload()
+        losses.append([event.value for event in events.Scalars("loss")])
+    np.testing.assert_allclose(*losses, rtol=1e-3)

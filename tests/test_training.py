@@ -29,6 +29,7 @@ from instaface.training.personalize import fit_adapter
 from instaface.training.pictures import PictureCrops, map_like, picture_files
 from instaface.training.recogniser import DistillConfig, distill
 from instaface.training.sharded import set_up_sharding
+from instaface.training.stages import energy_error
 from tiny_training import Astronaut, tiny_training
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -107,7 +108,7 @@ def test_weights_that_are_split_over_processes_train_as_whole_ones(tmp_path):
 
 def test_what_cannot_be_trained_with_split_weights_is_refused(monkeypatch):
     monkeypatch.setenv("FSDP_CPU_RAM_EFFICIENT_LOADING", "true")
-    plugin = SimpleNamespace(cpu_ram_efficient_loading=True)
+    plugin = SimpleNamespace(cpu_ram_efficient_loading=True, mixed_precision_policy=None)
     first, second = (
         SimpleNamespace(
             distributed_type=DistributedType.FSDP, is_fsdp2=is_second, state=SimpleNamespace(fsdp_plugin=plugin)
@@ -254,6 +255,15 @@ def test_the_local_amplitude_is_the_root_of_the_mean_square():
     found = local_amplitude(wave, 16)
     torch.testing.assert_close(found[0, 0], torch.tensor([[0.0, 4.5**0.5, 3.0]] * 3), atol=2e-3, rtol=0)
     assert float(found[0, 1].max()) == pytest.approx(0, abs=2e-3)
+
+
+def test_the_energy_error_knows_amounts_and_colours_but_not_places():
+    lines = torch.zeros(1, 3, 64, 64)
+    lines[..., ::8] = 1
+    coloured = torch.stack([lines[:, k].roll(k, -1) for k in range(3)], 1)  # as much in each channel, but apart
+    assert energy_error(lines.roll(3, -1), lines) == pytest.approx(0, abs=1e-6)
+    assert energy_error(0.5 * lines, lines) > 0.005
+    assert energy_error(coloured, lines) > 0.005
 
 
 class SameSource(Astronaut):

@@ -89,6 +89,7 @@ def conditions(
     model: MorphableModel,
     canvas: Canvas,
     convention: str = "instaface",
+    with_rendered: bool = True,
 ) -> Conditions:
     """The geometric edit as the networks take it.
 
@@ -99,9 +100,12 @@ def conditions(
         model: the face model that they belong to.
         canvas: where everything is put.
         convention: of normals, albedo and rendering, the model's config says which.
+        with_rendered: whether to render these.
     """
-    rendered = network_maps(convention, model, edited, canvas.camera(face.frame_camera))
-    maps = {name: value[None] for name, value in rendered.items()}
+    maps: dict[str, Tensor] = {}
+    if with_rendered:
+        rendered = network_maps(convention, model, edited, canvas.camera(face.frame_camera))
+        maps = {name: value[None] for name, value in rendered.items()}
     coverage = _tensor(canvas.put(drawn.coverage, 0.0))
     maps["appearance"] = picture(canvas.put(drawn.appearance))
     maps["coverage"] = (2 * coverage - 1).expand(-1, 3, -1, -1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from instaface.diffusion.pipeline import InstaFacePipeline
 from instaface.errors import InstaFaceError
 from instaface.training.cache import CachedLatents
 from instaface.training.config import StageConfig, StageName, TrainingConfig, dump_config
+from instaface.training.device_maps import DeviceMaps
 from instaface.training.draws import DrawBatches, Draws, Sample, Source, fixed_batch, loader
+from instaface.training.pair_source import Pairs
 from instaface.training.samples import Samples
 from instaface.training.sharded import MovingAverage, is_sharded, learning_parameters, set_up_sharding
 from instaface.training.stages import AutoencoderStage, DiffusionStage
@@ -130,14 +133,16 @@ def train(
 
     # 4. Train
     accelerator.init_trackers("")
-    looked_at = fixed_batch(validation, options.validation_samples)
+    put = partial(_put, accelerator.device, _device_maps(source, accelerator.device))
+    looked_at = put(fixed_batch(validation, options.validation_samples))
     began, first = time.perf_counter(), state.step
     parts: list[dict[str, torch.Tensor]] = []  # figures of the micro-batches of this update
     with _progress(console) as progress:
         task = progress.add_task("training", total=options.steps, completed=state.step, note="")
         for batch in loader(Draws(source, options.seed, getattr(source, "weights", None)), batches, options.workers):
             with accelerator.accumulate(stage):
-                figures = stage(to_device(batch, accelerator.device))
+                with accelerator.autocast():  # which prepare() leaves out under FSDP
+                    figures = stage(put(batch))
                 accelerator.backward(figures["loss"])
                 parts.append({name: value.detach() for name, value in figures.items()})
                 if accelerator.sync_gradients:
@@ -315,7 +320,6 @@ def _validate(
 ) -> dict[str, float]:
     """Figures on the validation samples, and the sheet of validation edits; both to TensorBoard."""
     stage.eval()
-    batch = to_device(batch, accelerator.device)
     with accelerator.autocast():
         figures = stage.validate(batch)
         pictures = draw_sheet(networks, model, batch, sheet) if sheet else None
@@ -358,6 +362,17 @@ def draw_sheet(networks: Networks, model: ModelConfig, batch: Sample, count: int
 def _progress(console: Console) -> Progress:
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     return Progress(*columns, TextColumn("{task.fields[note]}"), console=console, refresh_per_second=2)
+
+
+def _device_maps(source: Source, device: torch.device) -> DeviceMaps | None:
+    """What renders the maps that a source's samples lack; None where they lack none."""
+    return DeviceMaps(source.face_model, device) if isinstance(source, Pairs) and source.device_maps else None
+
+
+def _put(device: torch.device, maps: DeviceMaps | None, batch: Sample) -> Sample:
+    """A batch on a device, with all its maps."""
+    batch = to_device(batch, device)
+    return batch if maps is None else maps(batch)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

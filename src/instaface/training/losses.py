@@ -19,6 +19,12 @@ def laplacian(pictures: Tensor) -> Tensor:
     return around - 4 * center
 
 
+def brightness_and_colour(pictures: Tensor) -> Tensor:
+    """(B, 3, H, W) RGB to (B, 3, H, W): the mean of the channels, red less green, blue less green."""
+    red, green, blue = pictures.unbind(1)
+    return torch.stack([(red + green + blue) / 3, red - green, blue - green], 1)
+
+
 def local_amplitude(pictures: Tensor, window: int) -> Tensor:
     """Root mean square of each channel over windows that overlap by half, (B, C, H, W) to (B, C, h, w).
 

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from instaface.diffusion.conditions import Canvas, conditions, picture
+from instaface.diffusion.fusion import ALL_MAPS
+from instaface.errors import InstaFaceError
 from instaface.face import MorphableModel
 from instaface.recognise import FaceRecogniser, load_recogniser
 from instaface.track import Frame, TrackedFace
 from instaface.track.models import face_model
 from instaface.training.config import DataConfig
+from instaface.training.device_maps import VIEW, view_of
 from instaface.training.pairs import Pair, holes, mirrored, random_edit, real, reconstruction, rendered, there_and_back
 from instaface.training.shards import Shards
 
@@ -28,6 +31,7 @@ def group_weights(rows: Sequence[dict], options: DataConfig) -> NDArray[np.float
     return np.array([counts[group] ** (options.balance - 1) for group in groups])
 
 
+OUR_CONVENTION = "instaface"
 PERSON = "person"  # the label that says whose photo it is
 
 
@@ -50,10 +54,14 @@ class Pairs:
         options: DataConfig,
         size: int,
         recogniser: str,
-        convention: str = "instaface",
+        convention: str = OUR_CONVENTION,
     ) -> None:
         self.shards, self.numbers, self.options = shards, numbers, options
         self.size, self.recogniser_name, self.convention = size, recogniser, convention
+        wanted = torch.cuda.is_available() if options.device_maps is None else options.device_maps
+        if options.device_maps and convention != OUR_CONVENTION:
+            raise InstaFaceError(f"data.device_maps renders maps as {OUR_CONVENTION!r} codes them, not {convention!r}")
+        self.device_maps = wanted and convention == OUR_CONVENTION
         self._photos_of: dict[str, list[int]] = defaultdict(list)  # by person, where a label says who it is
         for number in numbers:
             self._photos_of[shards.rows[number]["labels"].get(PERSON, "")].append(number)
@@ -63,12 +71,21 @@ class Pairs:
         return len(self.numbers)
 
     @property
+    def face_model(self) -> str:
+        """Name of the dataset's face model."""
+        return self.shards[self.numbers[0]].face.model
+
+    @property
     def weights(self) -> NDArray[np.float64]:
         """How often each face is drawn."""
         return group_weights([self.shards.rows[n] for n in self.numbers], self.options)
 
     def sample(self, index: int, random: np.random.Generator) -> dict[str, Any]:
-        """A pair as tensors: see :class:`instaface.training.stages.DiffusionStage` for what is in it."""
+        """A pair as tensors: see :class:`instaface.training.stages.DiffusionStage` for what is in it.
+
+        With ``device_maps`` it has ``view`` in place of the face model's maps, for
+        :class:`instaface.training.device_maps.DeviceMaps`.
+        """
         return self.make(index, random, random)
 
     def make(self, index: int, random: np.random.Generator, augmenting: np.random.Generator | None) -> dict[str, Any]:
@@ -77,7 +94,7 @@ class Pairs:
         model, _ = face_model(target.model)
         pair = self._pair(index, target, model, random) or reconstruction(target)
         recogniser = load_recogniser(self.recogniser_name)
-        return as_sample(pair, model, self.size, recogniser, augmenting, self.convention)
+        return as_sample(pair, model, self.size, recogniser, augmenting, self.convention, self.device_maps)
 
     def _pair(self, index: int, target: TrackedFace, model: MorphableModel, random: np.random.Generator) -> Pair | None:
         """A pair of a random kind; None for plain reconstruction, or where the kind drawn cannot be made."""
@@ -108,15 +125,17 @@ def as_sample(
     size: int,
     recogniser: FaceRecogniser,
     random: np.random.Generator | None,
-    convention: str = "instaface",
+    convention: str = OUR_CONVENTION,
+    device_maps: bool = False,
 ) -> dict[str, Any]:
     """A pair as tensors over a square canvas of ``size``; its source is an augmented copy of the carried face.
 
-    Without ``random`` the source is not augmented.
+    Without ``random`` the source is not augmented; with ``device_maps`` the face model's maps are left to be rendered.
     """
     face = pair.drawn_face
     canvas = Canvas(*_square(face.frame, size))
-    given = conditions(face, pair.drawn, pair.parameters, model, canvas, convention)
+    given = conditions(face, pair.drawn, pair.parameters, model, canvas, convention, not device_maps)
+    left = {VIEW: view_of(pair.parameters, canvas.camera(face.frame_camera))} if device_maps else {}
     frame = face.frame
     photo = pair.target.photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
     whole = np.ones(pair.target.photo.pixels.shape[:2], np.float32) if pair.weight is None else pair.weight
@@ -125,9 +144,10 @@ def as_sample(
     source = picture(canvas.put(face.frame_pixels))
     embedding = recogniser.embed_face(face.photo.pixels, face.landmarks)
     return {
+        **left,
         "photo": picture(canvas.put(photo))[0],
         "maps": {name: value[0].contiguous() for name, value in given.maps.items()},
-        "given": {name: torch.tensor(float(name in pair.given)) for name in given.maps},
+        "given": {name: torch.tensor(float(name in pair.given)) for name in ALL_MAPS},
         "draft": given.draft[0],
         "coverage": given.coverage[0],
         "weight": torch.from_numpy(np.ascontiguousarray(weight))[None],

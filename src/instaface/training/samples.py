@@ -60,7 +60,8 @@ def _pairs(data: Path, config: str) -> Pairs:
     options = TrainingConfig.model_validate_json(config)
     shards, model = Shards(data), options.model
     numbers = list(range(len(shards)))
-    return Pairs(shards, numbers, options.data, model.size, model.recogniser, model.convention)
+    kinds = options.data.model_copy(update={"device_maps": False})
+    return Pairs(shards, numbers, kinds, model.size, model.recogniser, model.convention)
 
 
 def pack_sample(sample: dict[str, Any], labels: dict[str, str]) -> dict[str, bytes]:

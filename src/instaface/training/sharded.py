@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,7 +30,10 @@ def set_up_sharding(accelerator: Accelerator, stage_name: str, cache_latents: bo
         raise InstaFaceError(f"{what} needs the whole autoencoder in each process: launch without --use_fsdp")
     # Each process reads all weights before they are split: accelerate's other way cannot send a network's buffers.
     disable_fsdp_ram_efficient_loading()
-    accelerator.state.fsdp_plugin.cpu_ram_efficient_loading = False
+    plugin = accelerator.state.fsdp_plugin
+    plugin.cpu_ram_efficient_loading = False
+    if plugin.mixed_precision_policy is not None:  # pictures stay in 32 bits: autocast casts where it is safe
+        plugin.mixed_precision_policy = replace(plugin.mixed_precision_policy, cast_forward_inputs=False)
 
 
 class MovingAverage(EMAModel):

@@ -16,6 +16,7 @@ from instaface.training.cache import MAP
 from instaface.training.config import AutoencoderStageConfig, DiffusionStageConfig
 from instaface.training.draws import noise_for
 from instaface.training.losses import (
+    brightness_and_colour,
     clean_of,
     identity_loss,
     laplacian,
@@ -65,8 +66,7 @@ class AutoencoderStage(nn.Module):
         loss = error + self.options.laplacian_weight * (detail - asked).square().mean()
         figures = {"error": error.detach()}
         if self.options.energy_weight:
-            pairs = [(local_amplitude(detail, window), local_amplitude(asked, window)) for window in ENERGY_WINDOWS]
-            energy = torch.stack([(found - wanted).square().mean() for found, wanted in pairs]).mean()
+            energy = energy_error(detail, asked)
             loss = loss + self.options.energy_weight * energy
             figures["energy_error"] = energy.detach()
         # The error is about a thousandth: times 1000 the loss is about one.
@@ -84,6 +84,16 @@ class AutoencoderStage(nn.Module):
             "laplacian_energy": float(laplacian(result).square().mean() / laplacian(photo).square().mean()),
             "colour_shift_of_255": float((result - photo).mean((2, 3)).abs().mean() * 127.5),
         }
+
+
+def energy_error(detail: Tensor, asked: Tensor) -> Tensor:
+    """Squared error of the local amplitude of detail, (B, 3, H, W) RGB; wherever in a window the detail lies.
+
+    Of brightness and colour apart: channels that each had the right amount at other places would be coloured specks.
+    """
+    detail, asked = brightness_and_colour(detail), brightness_and_colour(asked)
+    pairs = [(local_amplitude(detail, window), local_amplitude(asked, window)) for window in ENERGY_WINDOWS]
+    return torch.stack([(found - wanted).square().mean() for found, wanted in pairs]).mean()
 
 
 class DiffusionStage(nn.Module):
