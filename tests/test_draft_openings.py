@@ -172,3 +172,26 @@ def test_teeth_that_the_photo_shows_turn_as_one_row_without_gaps(model):
 def test_a_closed_mouth_shows_no_row_of_teeth(model):
     scene = take_apart(photographed(model, close_up(model)), model)
     assert scene.row is None and not scene.hidden.any()
+
+
+def test_soft_edges_over_what_is_new_are_new():
+    """They are mixed; the photo's own pixel beside what is drawn anew would be a hard step."""
+
+    def layer(alpha, still):
+        one, colour = np.ones((3, 4), np.float32), np.ones((3, 4, 3), np.float32)
+        y, x = np.mgrid[:3, :4] + np.float32(0.5)
+        window = (slice(0, 3), slice(0, 4))
+        return Layer(window, colour, alpha * one, one, still * one, colour, one, one, np.dstack([x, y]))
+
+    edge = np.float32([1, 0.6, 0, 0])
+    for laid in (within, over):
+        assert laid(layer(edge, 1), layer(1, 0)).still[1].tolist() == [1, 0, 0, 0]
+        assert laid(layer(edge, 1), layer(1, 1)).still[1].tolist() == [1, 1, 1, 1]
+
+
+def test_behind_teeth_nothing_is_trusted_that_shows_no_mouth_around(model):
+    face, _ = white_toothed(model)
+    scene = take_apart(face, model)
+    assert scene.row is not None
+    shut = replace(scene, open=np.where(scene.open > 0.5, 0, scene.open))
+    assert (shut.behind_teeth == -1).all() and scene.behind_teeth.max() > 0.5

@@ -60,8 +60,11 @@ def within(front: Layer, back: Layer) -> Layer:
     for name in ("colour", "coverage"):
         own = getattr(out, name)[b]
         own += (share[..., None] if own.ndim == 3 else share) * (getattr(front, name)[f] - own)
+    # A soft edge over what is new is new itself.
+    mixed = np.minimum(front.still[f], np.where(share < 0.98, back.still[b], 1))
     chosen = share > 0.5
-    for name in (*CHOSEN, "still"):
+    out.still[b][chosen] = mixed[chosen]
+    for name in CHOSEN:
         getattr(out, name)[b][chosen] = getattr(front, name)[f][chosen]
     return out
 
@@ -76,8 +79,9 @@ def over(front: Layer, back: Layer) -> Layer:
     for name in MIXED:
         own = getattr(out, name)[f]
         own += (share[..., None] if own.ndim == 3 else share) * (getattr(back, name)[b] - own)
-    # Under an edge that has not moved, what was hidden stays hidden unless it moves itself.
-    beneath = np.maximum(back.still[b], front.still[f] * (share < 0.98) * _in_place(back)[b])
+    # Under an edge that has not moved, what was hidden stays hidden unless it moves itself, or is new right beside it.
+    new = cv2.dilate(((share >= 0.98) & (back.still[b] < 0.5)).astype(np.uint8), np.ones((3, 3)))
+    beneath = np.maximum(back.still[b], front.still[f] * (share < 0.98) * (new == 0) * _in_place(back)[b])
     out.still[f] = np.where(share > 0.02, beneath, 1) * np.where(share < 0.98, front.still[f], 1)
     chosen = share > 0.5
     for name in CHOSEN:

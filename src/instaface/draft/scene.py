@@ -116,13 +116,15 @@ class Scene:
 
     @cached_property
     def behind_teeth(self) -> Array:
-        """(H, W) float32: ``open``, -1 where the photo shows the row of teeth."""
+        """(H, W) float32: ``open``, -1 where the photo shows the row of teeth, and where it may show lips instead since
+        it shows nothing of the mouth's inside around."""
         from instaface.draft.carry import carry_teeth
 
         row, inner = carry_teeth(self, self.parameters), self.open.copy()
         size = odd(ROW_EDGE * max(inner.shape))
         inner[row.window][cv2.dilate(row.alpha, np.ones((size, size))) > 0.5] = -1
-        return inner
+        certain = cv2.dilate((inner > 0.5).astype(np.uint8), np.ones((2 * size + 1, 2 * size + 1)))
+        return np.where(certain > 0, inner, np.float32(-1))
 
     @cached_property
     def masks(self) -> Array:
