@@ -10,7 +10,7 @@ import torch
 
 from instaface.draft import draft, take_apart
 from instaface.draft.carry import Layer, carry_teeth
-from instaface.draft.openings import over, within
+from instaface.draft.openings import before, over, within
 from instaface.draft.teeth import raised, upper_jaw
 from instaface.face import Camera, OpenHead
 from instaface.photo import Photo
@@ -195,3 +195,26 @@ def test_behind_teeth_nothing_is_trusted_that_shows_no_mouth_around(model):
     assert scene.row is not None
     shut = replace(scene, open=np.where(scene.open > 0.5, 0, scene.open))
     assert (shut.behind_teeth == -1).all() and scene.behind_teeth.max() > 0.5
+
+
+def test_the_far_ear_is_not_seen_through_an_eye():
+    def layer(depth, alpha):
+        flat, colour = np.ones((1, 4), np.float32), np.ones((1, 4, 3), np.float32)
+        depth = np.float32(depth) * flat
+        return Layer((slice(0, 1), slice(0, 4)), colour, np.float32(alpha) * flat, flat, flat, colour, depth, flat)
+
+    eye = layer([50, 50, 50, np.inf], [1, 1, 1, 0])
+    face = layer([49.5, 58, np.inf, 58], [1, 1, 0, 1])  # a lid, the ear, nothing, the ear beside the eye
+    assert before(eye, face).alpha[0].tolist() == [1, 0, 0, 1]
+
+
+@pytest.mark.parametrize("turn", [-24.0, 24.0])
+def test_the_eyes_of_a_turned_head_show_eyeballs_only(model, turn):
+    face = photographed(model, model.neutral())
+    edited = face.parameters.replace(head=torch.tensor([[turn, 0.0, 0.0]]))
+    result, maps = draft(face, edited, model), render_maps(model, edited, face.camera)
+    eyes = np.isin(maps.labels, [1 + maps.label_names.index(n) for n in ("eyeball_left", "eyeball_right")])
+    eyes = cv2.erode(eyes.astype(np.uint8), np.ones((3, 3))) > 0
+    assert eyes.sum() > 20
+    away = np.linalg.norm(result.source - face.camera.center, axis=-1)[eyes]
+    assert away.max() < 0.25 * SIZE  # of the photo's middle; ears are farther

@@ -40,6 +40,7 @@ def carry_face(scene: Scene, surfaces: Surfaces, edited: FaceParameters) -> Laye
     patches, lips = scene.start.patches, scene.model.regions.get("lips", ())
     skin = carry(scene, surfaces, patches["skin"])
     eyes = carry(scene, surfaces, patches["eyes"], trusted=scene.open)
+    skin = before(eyes, skin)
     face = over(skin, between_the_lids(eyes, skin, scene.camera.focal))
     if not (len(patches["mouth"].faces) and len(lips)):
         return face
@@ -47,7 +48,19 @@ def carry_face(scene: Scene, surfaces: Surfaces, edited: FaceParameters) -> Laye
     moves = surfaces.values[lips, kernels.MOVED].max() > STILL[0]
     mouth = carry(scene, surfaces, patches["mouth"], trusted=scene.behind_teeth if moves else scene.open)
     mouth = within(carry_teeth(scene, edited), mouth)
+    face, skin = before(mouth, face), before(mouth, skin)
     return over(face, in_the_dark(mouth, skin, surfaces.after[lips], scene.camera.focal))
+
+
+THROUGH = 1.0  # centimetres behind what fills an opening, from which on skin would be seen through it
+
+
+def before(filling: Layer, skin: Layer) -> Layer:
+    """``skin`` without what lies behind an opening's ``filling``, such as the far ear behind an eye."""
+    f, s = _shared(filling, skin)
+    alpha = skin.alpha.copy()
+    alpha[s] *= (filling.alpha[f] < 0.5) | (skin.depth[s] < filling.depth[f] + THROUGH)
+    return replace(skin, alpha=alpha)
 
 
 def within(front: Layer, back: Layer) -> Layer:
