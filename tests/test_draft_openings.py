@@ -7,14 +7,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from skimage import data
 
 from instaface.draft import draft, take_apart
-from instaface.draft.carry import Layer, carry_teeth
+from instaface.draft.carry import Layer, carry_teeth, soften_edges
+from instaface.draft.nostrils import nostrils
 from instaface.draft.openings import before, over, within
 from instaface.draft.teeth import raised, upper_jaw
 from instaface.face import Camera, OpenHead
 from instaface.photo import Photo
 from instaface.render import render_maps
+from instaface.track import track
 from scenes import tracked_face
 
 SIZE = 320
@@ -131,6 +134,29 @@ def test_the_mouth_stays_as_it_is_while_the_eyes_close(model):
     assert (result.pixels[:below] != face.frame_pixels[:below]).any()
 
 
+def test_a_photos_smile_stays_as_it_is_while_the_eyes_close(model):
+    face = track(data.astronaut())[0]
+    result = draft(face, expressed(model, face.parameters, eyeBlinkLeft=1.0, eyeBlinkRight=1.0), model)
+    below = int(face.landmarks[2, 1]) - face.frame.y  # of the nose
+    assert (result.pixels[below:] == face.frame_pixels[below:]).all()
+    assert (result.pixels[:below] != face.frame_pixels[:below]).any()
+
+
+def test_an_opening_jaw_leaves_the_nostrils_as_the_photo_shows_them(model):
+    face = photographed(model, close_up(model))
+    points = projected(model, face, face.parameters)
+    deep = points[nostrils(model) > 0.9]
+    pixels = face.frame_pixels.copy()
+    x, y = np.rint(deep[:, :2]).astype(int).T
+    around = (slice(y.min() - 4, y.max() + 5), slice(x.min() - 4, x.max() + 5))
+    pixels[around] = (210, 160, 140)  # a nose of which the photo shows no nostrils
+    result = draft(replace(face, photo=Photo(pixels)), expressed(model, face.parameters, jawOpen=0.6), model)
+    assert (result.pixels[around].mean(-1) < 130).mean() < 0.02
+    up = face.parameters.replace(head=torch.tensor([[0.0, 20.0, 0.0]]))
+    raised_nose = draft(replace(face, photo=Photo(pixels)), up, model)
+    assert (raised_nose.pixels[around].mean(-1) < 130).mean() > 0.05
+
+
 def white_toothed(model):
     """A face that smiles with an even white row of teeth, whatever gaps the face model's have."""
     face = photographed(model, expressed(model, close_up(model), jawOpen=0.3, mouthSmileLeft=0.5, mouthSmileRight=0.5))
@@ -218,3 +244,12 @@ def test_the_eyes_of_a_turned_head_show_eyeballs_only(model, turn):
     assert eyes.sum() > 20
     away = np.linalg.norm(result.source - face.camera.center, axis=-1)[eyes]
     assert away.max() < 0.25 * SIZE  # of the photo's middle; ears are farther
+
+
+def test_what_stands_before_other_parts_has_a_soft_edge():
+    colour, depth = np.full((20, 20, 3), 200, np.float32), np.full((20, 20), 60, np.float32)
+    colour[:, 10:], depth[:, 10:] = 20, 64  # a dark cheek behind a light nose
+    colour[:, 4] = 150  # drawn on it
+    soften_edges(colour, depth, focal=1000.0)
+    assert 100 < colour[10, 9, 0] < 190 and 30 < colour[10, 10, 0] < 120
+    assert (colour[:, 4] == 150).all() and (colour[:, 12:] == 20).all()

@@ -20,7 +20,7 @@ def model():
 
 def _completed(colour, seen):
     skin, nothing = np.ones((SIZE, SIZE), bool), np.zeros((SIZE, SIZE), np.float32)
-    return complete(colour, seen, nothing, skin, np.ones_like(colour), []).colour
+    return complete(colour, seen, nothing, skin, np.ones_like(colour), [], nothing).colour
 
 
 def test_mirrored_skin_joins_without_a_border():
@@ -31,6 +31,19 @@ def test_mirrored_skin_joins_without_a_border():
     seen = np.broadcast_to(np.arange(SIZE) < 330, (SIZE, SIZE)).astype(np.float32)
     drawn = _completed(np.where(seen[..., None] > 0, colour, 0), seen)
     assert np.abs(drawn[100:400, 325:400] - colour[100:400, 325:400]).max() < 4
+
+
+def test_no_hair_grows_on_lids():
+    colour, skin = np.full((SIZE, SIZE, 3), 180, np.float32), np.ones((SIZE, SIZE), bool)
+    lid, haired = np.zeros((SIZE, SIZE), np.float32), np.zeros((SIZE, SIZE), np.float32)
+    lid[200:240, 100:160], haired[200:240, 20:100] = 1, 1  # a fringe beside a folded lid, and the same on the right
+    lid, haired = np.maximum(lid, lid[:, ::-1]), np.maximum(haired, haired[:, ::-1])
+    colour[haired > 0] = 20
+    drawn = [
+        complete(colour, 1 - lid - haired, haired, skin, np.ones_like(colour), [], bald).colour[220, 104, 0]
+        for bald in (lid, 0 * lid)
+    ]
+    assert drawn[0] > 150 > drawn[1]
 
 
 def test_skin_is_not_trusted_where_one_part_stands_before_another():

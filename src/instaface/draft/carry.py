@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instaface.draft import kernels
-from instaface.draft.fill import smoothstep
+from instaface.draft.fill import box, smoothstep
 from instaface.draft.glasses import CONTACT, place
 from instaface.draft.kernels import STILL
 from instaface.draft.relight import bounded, shading
@@ -119,6 +119,8 @@ def carry(
     alpha, seen_share, still, over = flat.reshape(4, *size)
     if not surfaces.moves:
         still[:] = 1
+    if patch.kind == MESH:
+        soften_edges(colour.reshape(*size, 3), raster.depth, scene.camera.focal)
     if before is not None:
         in_front = np.minimum(before[window], FARTHEST) - raster.depth
         over *= smoothstep(in_front, -SHELL_TOLERANCE, 0)
@@ -126,6 +128,30 @@ def carry(
     place.reshape(-1, 2)[drawn] = source[..., :2]
     pictures = (part.reshape(*size, 3) for part in (colour, ratio))
     return Layer(window, next(pictures), alpha, seen_share, still, next(pictures), raster.depth, over, place)
+
+
+EDGE = 2.5  # pixels in depth from one pixel to the next, from which on a surface ends before another one
+SOFTNESS = 0.8  # pixels
+
+
+def soften_edges(colour: Array, depth: Array, focal: float) -> None:
+    """Softens the edges of what stands before other parts of the same surface, such as nostrils and closed lids.
+
+    Outlines are anti-aliased, but there each pixel shows the one or the other.
+
+    Args:
+        colour: (H, W, 3) float32, changed in place.
+        depth: (H, W) float32, infinite where nothing is drawn.
+        focal: focal length in pixels.
+    """
+    drawn = np.isfinite(depth)
+    known = np.where(drawn, depth, 0).astype(np.float32)
+    far, near = cv2.dilate(known, None), cv2.erode(known, None)  # 3 x 3
+    edge = drawn & (near > 0) & ((far - near) * focal > EDGE * near)
+    if edge.any():
+        around = box(edge, 0.02)
+        inner, edge = colour[around], edge[around]
+        inner[edge] = cv2.GaussianBlur(inner, (0, 0), SOFTNESS)[edge]
 
 
 LINE = 256  # pixels in a row of what is worked on at once

@@ -23,7 +23,7 @@ Window = tuple[slice, slice]
 FRONT, DEEP = 0.8, 4.0  # centimetres behind the lips from which a point counts as near, and as deep
 LIP_SHADOW = 0.12  # centimetres around the lips' edge that they shade on the teeth right behind them
 CAVITY = 0.9  # centimetres of the opening whose light reaches a point in the depth
-LASHES = 0.06  # centimetres of an eye's opening below which the lashes leave it in the dark
+LASHES = 0.1  # centimetres of an eye's opening below which the lashes leave it in the dark
 DEPTH_LOSS = 0.6  # share of that light that is lost on the way
 DARKEST = 0.03  # share of the light that reaches every point
 REDDENING = np.array([0.9, 1.1, 1.1], np.float32)  # powers of the light in red, green, blue: it comes off red walls
@@ -44,10 +44,13 @@ def carry_face(scene: Scene, surfaces: Surfaces, edited: FaceParameters) -> Laye
     face = over(skin, between_the_lids(eyes, skin, scene.camera.focal))
     if not (len(patches["mouth"].faces) and len(lips)):
         return face
-    # As long as nothing moves the lips, what is around the teeth is what the photo shows there.
-    moves = surfaces.values[lips, kernels.MOVED].max() > STILL[0]
+    # As long as nothing moves lips and tongue, the photo shows what is to be seen there.
+    moving = [*lips, *scene.model.regions.get("tongue", ())]
+    moves = surfaces.values[moving, kernels.MOVED].max() > STILL[0]
     mouth = carry(scene, surfaces, patches["mouth"], trusted=scene.behind_teeth if moves else scene.open)
     mouth = within(carry_teeth(scene, edited), mouth)
+    if not moves:
+        mouth.still[:] = 1
     face, skin = before(mouth, face), before(mouth, skin)
     return over(face, in_the_dark(mouth, skin, surfaces.after[lips], scene.camera.focal))
 

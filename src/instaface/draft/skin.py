@@ -55,7 +55,8 @@ def skin_texture(
         seen = seen * np.where(occupied & ~within & ~parts.ears[face], _usual(colour / shading, seen), 1)
     left = np.arange(occupied.shape[1]) < occupied.shape[1] // 2
     ears, scalp = (part[face] & occupied for part in (parts.ears, parts.scalp))
-    texture = complete(colour, seen, haired, occupied & ~within, shading, [ears & left, ears & ~left, scalp & ~ears])
+    groups = [ears & left, ears & ~left, scalp & ~ears]
+    texture = complete(colour, seen, haired * (1 - lid), occupied & ~within, shading, groups, bald=lid)
     # What opens the mouth or turns the eyes shows was rarely seen: the model's own colours, matched to what was seen.
     albedo = cv2.resize(model.albedo(parameters.albedo)[0].permute(1, 2, 0).numpy(), occupied.shape[::-1])
     mixed = texture.colour * (1 - lid[..., None] * lashes)

@@ -56,7 +56,9 @@ def unwrap(
     return interpolate(raster, model.faces.numpy(), points), raster.covered, np.maximum(raster.face_index, 0)
 
 
-def complete(colour: Array, seen: Array, haired: Array, skin: Mask, shading: Array, groups: list[Mask]) -> Texture:
+def complete(
+    colour: Array, seen: Array, haired: Array, skin: Mask, shading: Array, groups: list[Mask], bald: Array
+) -> Texture:
     """Fills a texture from the face's other half where that was seen, else smoothly, with the grain of the skin seen.
 
     Skin and hair are filled apart, so that neither runs into the other; which of them a texel shows is continued from
@@ -71,6 +73,7 @@ def complete(colour: Array, seen: Array, haired: Array, skin: Mask, shading: Arr
         shading: (S, S, 3) float32 factor by which the photo's light scales a texel's colour: what is
             filled in takes the light of its own place.
         groups: (S, S) texels of each part that is hairy or bare by itself.
+        bald: (S, S) float32 0..1, where no hair grows, such as the lids.
     """
     even = colour / shading
     other_seen = np.where(skin, seen[:, ::-1], 0.0).astype(np.float32)
@@ -91,7 +94,7 @@ def complete(colour: Array, seen: Array, haired: Array, skin: Mask, shading: Arr
     mixed = colour * haired[..., None] + colour[:, ::-1] * hair_share[..., None]
     strands = push_pull(mixed / np.maximum(hair_weight, 1e-6)[..., None], hair_weight.clip(0, 1))
     # 3. Which of both.
-    hairy = _continued_class(haired + hair_share, seen + share, groups)[..., None]
+    hairy = ((1 - bald) * _continued_class(haired + hair_share, seen + share, groups))[..., None]
     final = filled * shading
     final += hairy * (strands - final)
     return Texture(np.clip(final, 0, 255), (share * other_seen).astype(np.float32))
