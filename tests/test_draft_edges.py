@@ -190,6 +190,13 @@ def cut_at(face, column):
     return tracked_face(pixels, face.parameters, camera, person, hair)
 
 
+def test_no_loose_hair_grows_on_skin_that_the_photo_does_not_show(scene):
+    """Such as a hidden ear: where it was, the photo shows the hair before it."""
+    solid = scene.person > 0.5
+    shown = follow_outline(scene, solid, scene.positions, np.zeros_like(solid))[1]
+    assert follow_outline(scene, solid, scene.positions, np.ones_like(solid))[1].max() < 0.01 < shown.max()
+
+
 def test_hair_that_the_photo_cuts_ends_beyond_it_as_hair_does(face, model):
     person = face.matte.person
     column = int(np.flatnonzero((face.matte.hair > 0.9).any(0)).max()) - 5

@@ -50,13 +50,13 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array, skin: l
         layers: from the farthest to the nearest.
         worn: glasses, before all of them; they have no part in the head's outline.
         gone: (H, W) float32, 1 where the photo shows something that is not there any more.
-        skin: those of the layers that stay firm under loose hair.
+        skin: those of the layers that stay firm under loose hair, the last of them the face and its ears.
     """
     # 1. What is seen where, where that was in the photo, and whether it has moved.
     opacity, source, moved = _overlaid(scene, layers)
     # 2. Loose hair and the softness of the outline go along with the outline.
     holes = _holes(scene, opacity < 0.5)
-    shift, near = follow_outline(scene, (opacity >= 0.5) | holes, source)
+    shift, near = follow_outline(scene, (opacity >= 0.5) | holes, source, _invented(skin[-1], layers[-1], holes.shape))
     opacity[holes] = 1
     firm = scene.stays.copy()
     for layer in skin:
@@ -135,7 +135,15 @@ def _holes(scene: Scene, empty: Mask) -> Mask:
     return gaps
 
 
-def follow_outline(scene: Scene, solid: Mask, source: Array) -> tuple[Array, Array]:
+def _invented(face: Layer, over: Layer, shape: tuple[int, ...]) -> Mask:
+    """(H, W) skin that the photo does not show, such as a hidden ear, unless hair ``over`` the face covers it."""
+    out = np.zeros(shape, bool)
+    out[face.window] = (face.alpha > 0.5) & (face.coverage < 0.75)
+    out[over.window] &= over.alpha < 0.5
+    return out
+
+
+def follow_outline(scene: Scene, solid: Mask, source: Array, invented: Mask | None = None) -> tuple[Array, Array]:
     """Where around an edited outline the photo's outline is to be looked up.
 
     A point of the edited outline belongs to the nearest point of the photo's outline, unless it is (nearly) one
@@ -145,6 +153,7 @@ def follow_outline(scene: Scene, solid: Mask, source: Array) -> tuple[Array, Arr
         scene: the photo taken apart.
         solid: (H, W) what is drawn.
         source: (H, W, 2) where in the photo that is from.
+        invented: (H, W) skin of which the photo shows nothing there: what hides it may be hair.
 
     Returns:
         (H, W, 2) float32 pixels from each point to that of the photo, and (H, W) float32, 1 close to where hair is
@@ -165,6 +174,8 @@ def follow_outline(scene: Scene, solid: Mask, source: Array) -> tuple[Array, Arr
     places = np.argwhere(contour)
     way = moved + snaps[:, None] * (nearest[row, column] - at)
     hair, skin = scene.hair[row, column], scene.bare[row, column]
+    if invented is not None:
+        hair, skin = np.where(invented[contour], 0, hair), np.where(invented[contour], 1, skin)
     way = np.column_stack([way, (hair + 0.01) / (hair + skin + 0.01)]).astype(np.float32)
     way = _spread_out(places, way, solid.shape, 0.02 * size)
     shift, share = (_enlarged(part, solid.shape) for part in (way[..., :2], way[..., 2]))
