@@ -15,14 +15,14 @@ from instaface.draft import draft
 from instaface.edit import Edit
 from instaface.edit.apply import apply
 from instaface.errors import InstaFaceError
-from instaface.face import OpenHead
+from instaface.face import Camera, OpenHead
 from instaface.face.colour import pixels_from_linear
 from instaface.photo import composite
 from instaface.render import render_maps
 from instaface.track import track
 from instaface.training.align import crop_ffhq, ffhq_quad
 from instaface.training.config import DataConfig, TrainingConfig
-from instaface.training.device_maps import DeviceMaps
+from instaface.training.device_maps import DeviceMaps, view_of
 from instaface.training.loop import train
 from instaface.training.pair_source import Pairs, augment
 from instaface.training.pairs import (
@@ -285,6 +285,15 @@ def test_maps_rendered_where_the_networks_train_are_those_rendered_with_the_pair
         assert difference.mean() < 1e-4 and (difference > 0.02).float().mean() < 1e-3, name
     with pytest.raises(InstaFaceError, match="device_maps"):
         Pairs(Shards(dataset), [0], options, 128, "dlib", "arc2face")
+
+
+def test_rendered_maps_follow_a_camera_whose_middle_is_elsewhere():
+    model = OpenHead.load()
+    parameters, camera = model.neutral(), Camera(focal=200.0, center=(50.0, 70.0), width=128, height=96)
+    batch = {"view": default_collate([view_of(parameters, camera)]), "maps": {}}
+    found = DeviceMaps(model.name, torch.device("cpu"))(batch)["maps"]
+    for name, expected in render_maps(model, parameters, camera).for_network().items():
+        assert (found[name][0] - expected).abs().mean() < 1e-4, name
 
 
 def test_a_stage_trains_on_maps_that_it_renders(dataset, tmp_path):
