@@ -11,6 +11,7 @@ import torch
 from instaface.face import Camera, FaceParameters, OpenHead, rotation_from_angles
 from instaface.face.light import basis, direction_from_angles, directional
 from instaface.track.fit import (
+    REST,
     Basis,
     Calibration,
     _linearise,
@@ -19,6 +20,7 @@ from instaface.track.fit import (
     initial_pose,
     interocular,
     landmark_basis,
+    predicted,
     reduced_basis,
     rotation,
 )
@@ -55,6 +57,16 @@ def face(model: OpenHead, seed: int, **weights: float) -> FaceParameters:
 def landmarks(model: OpenHead, parameters: FaceParameters) -> np.ndarray:
     points = model.landmarks(model.vertices(parameters), "mediapipe")
     return CAMERA.project(points)[0, :, :2].double().numpy()
+
+
+@pytest.mark.parametrize("name", REST)
+def test_weights_count_from_faces_at_rest(model: OpenHead, name: str) -> None:
+    calibration = Calibration.load(model)
+    bases = [reduced_basis(model, calibration), reduced_basis(model, calibration.from_rest(model))]
+    points = predicted(bases[0], face(model, 1, **{name: 0.4}), CAMERA)
+    index = model.expression_names.index(name)
+    before, after = (fit(basis, points, CAMERA).expression[index] for basis in bases)
+    assert after - before == pytest.approx(-REST[name], abs=0.04)
 
 
 def test_rotation_is_the_convention_of_the_face_room() -> None:

@@ -47,6 +47,9 @@ COMMON_EXPRESSIONS = (
     *("jawOpen", "mouthSmileLeft", "mouthSmileRight", "mouthPucker"),
     *("eyeBlinkLeft", "eyeBlinkRight", "browInnerUp"),
 )
+# Weights of faces at rest, median of training photos fitted without bounds: from there on they count. A weight that
+# rests below 0 is held there, and its first part is not seen when it rises.
+REST = {"browInnerUp": -0.1}
 IDENTITY_SPREAD = 0.6  # standard deviation of the modes about those of the mean face; as measured on training faces
 RIDGE, COMMON_RIDGE = 1.0, 5.0  # standard deviation of an expression weight, and of a common one
 TWIN = 0.15  # standard deviation of the difference of a left and a right weight
@@ -127,6 +130,12 @@ class Calibration:
         own = model.landmark_basis("mediapipe").expression.astype(np.float64)
         return cls(np.zeros((N_LANDMARKS, 3)), np.zeros(model.n_identity), own, np.zeros((2, N_LANDMARKS, 3)))
 
+    def from_rest(self, model: OpenHead) -> Calibration:
+        """The same, with weights that are 0 where faces at rest have them (``REST``)."""
+        names = list(model.expression_names)
+        shift = sum(weight * self.expression[names.index(name)] for name, weight in REST.items())
+        return replace(self, offset=self.offset + shift)
+
     def without_turns(self) -> Calibration:
         """The same, for heads that look ahead."""
         return replace(self, turns=np.zeros_like(self.turns))
@@ -143,7 +152,7 @@ class Calibration:
 @functools.cache
 def landmark_basis(model: OpenHead) -> Basis:
     """The MediaPipe landmarks of a model as they are found in photos."""
-    return reduced_basis(model, Calibration.load(model))
+    return reduced_basis(model, Calibration.load(model).from_rest(model))
 
 
 def reduced_basis(model: OpenHead, calibration: Calibration, keep: float = 0.9999) -> Basis:
