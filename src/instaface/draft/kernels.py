@@ -184,9 +184,9 @@ def skin_rows(  # type: ignore[no-untyped-def]
                 if trusted[j, i] < 0:
                     still = 0.0
                 seen *= max(trusted[j, i], still)
-            # A soft edge is one as long as it is the silhouette, or has not turned at all.
+            # A soft edge is one as long as it is the silhouette, or has hardly turned.
             silhouette = (1 - smooth(after, 0.1, 0.5)) * (1 - smooth(after - before, 0.1, 0.3))
-            silhouette = max(silhouette, 1 - smooth(abs(after - before), 0.02, 0.06))
+            silhouette = max(silhouette, 1 - smooth(abs(after - before), 0.06, 0.12))
             # Where the neck widens to the shoulders, which do not turn, it is only what the photo shows of it.
             low = 1 - smooth(values[j, i, WEIGHT], *SHOULDERED)
             opacity = (1 - around[j, i] * silhouette * (1 - alpha)) * (1 - low * (1 - (alpha if shown[j, i] else 0.0)))
