@@ -246,10 +246,14 @@ def test_the_eyes_of_a_turned_head_show_eyeballs_only(model, turn):
     assert away.max() < 0.25 * SIZE  # of the photo's middle; ears are farther
 
 
-def test_what_stands_before_other_parts_has_a_soft_edge():
+def test_what_has_moved_before_other_parts_has_a_soft_edge():
     colour, depth = np.full((20, 20, 3), 200, np.float32), np.full((20, 20), 60, np.float32)
     colour[:, 10:], depth[:, 10:] = 20, 64  # a dark cheek behind a light nose
-    colour[:, 4] = 150  # drawn on it
-    soften_edges(colour, depth, focal=1000.0)
-    assert 100 < colour[10, 9, 0] < 190 and 30 < colour[10, 10, 0] < 120
-    assert (colour[:, 4] == 150).all() and (colour[:, 12:] == 20).all()
+    colour[::2, 4] = 150  # drawn on it
+    depth[:, :9] -= 0.2 * np.arange(9, 0, -1)  # which is steep there
+    moved, still = colour.copy(), colour.copy()
+    soften_edges(moved, depth, np.zeros_like(depth), focal=1000.0)
+    soften_edges(still, depth, np.ones_like(depth), focal=1000.0)
+    assert 100 < moved[10, 9, 0] < 190 and 30 < moved[10, 10, 0] < 120
+    assert (moved[:, :8] == colour[:, :8]).all() and (moved[:, 12:] == 20).all()
+    assert (still == colour).all()

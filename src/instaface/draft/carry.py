@@ -120,7 +120,7 @@ def carry(
     if not surfaces.moves:
         still[:] = 1
     if patch.kind == MESH:
-        soften_edges(colour.reshape(*size, 3), raster.depth, scene.camera.focal)
+        soften_edges(colour.reshape(*size, 3), raster.depth, still, scene.camera.focal)
     if before is not None:
         in_front = np.minimum(before[window], FARTHEST) - raster.depth
         over *= smoothstep(in_front, -SHELL_TOLERANCE, 0)
@@ -131,27 +131,39 @@ def carry(
 
 
 EDGE = 2.5  # pixels in depth from one pixel to the next, from which on a surface ends before another one
+SLOPE = 0.65  # share of that step by which the surface changes on the other side of the pixel: more is a steep surface
 SOFTNESS = 0.8  # pixels
 
 
-def soften_edges(colour: Array, depth: Array, focal: float) -> None:
-    """Softens the edges of what stands before other parts of the same surface, such as nostrils and closed lids.
+def soften_edges(colour: Array, depth: Array, still: Array, focal: float) -> None:
+    """Softens the edges of what has moved before other parts of the same surface, such as nostrils and closed lids.
 
     Outlines are anti-aliased, but there each pixel shows the one or the other.
 
     Args:
         colour: (H, W, 3) float32, changed in place.
         depth: (H, W) float32, infinite where nothing is drawn.
+        still: (H, W) float32, 1 where nothing has moved: there the photo's own edges are soft already.
         focal: focal length in pixels.
     """
     drawn = np.isfinite(depth)
     known = np.where(drawn, depth, 0).astype(np.float32)
-    far, near = cv2.dilate(known, None), cv2.erode(known, None)  # 3 x 3
-    edge = drawn & (near > 0) & ((far - near) * focal > EDGE * near)
+    edge = np.zeros(depth.shape, bool)
+    for axis in (0, 1):
+        step = np.abs(np.diff(known, axis=axis))
+        before, after = (_padded(step, axis, *ends) for ends in ((1, 0), (0, 1)))
+        high, low = np.maximum(before, after), np.minimum(before, after)
+        edge |= (high * focal > EDGE * known) & (low < SLOPE * high) & (high < 0.5 * known)
+    edge &= drawn & (still < 0.5)
     if edge.any():
         around = box(edge, 0.02)
         inner, edge = colour[around], edge[around]
         inner[edge] = cv2.GaussianBlur(inner, (0, 0), SOFTNESS)[edge]
+
+
+def _padded(steps: Array, axis: int, first: int, last: int) -> Array:
+    """Differences along an axis, the outermost repeated."""
+    return np.pad(steps, [(first, last) if k == axis else (0, 0) for k in (0, 1)], "edge")
 
 
 LINE = 256  # pixels in a row of what is worked on at once
