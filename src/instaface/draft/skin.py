@@ -56,7 +56,7 @@ def skin_texture(
     left = np.arange(occupied.shape[1]) < occupied.shape[1] // 2
     ears, scalp = (part[face] & occupied for part in (parts.ears, parts.scalp))
     groups = [ears & left, ears & ~left, scalp & ~ears]
-    texture = complete(colour, seen, haired * (1 - lid), occupied & ~within, shading, groups, bald=lid)
+    texture = complete(colour, seen, haired, occupied & ~within, shading, groups, bald=lid)
     # What opens the mouth or turns the eyes shows was rarely seen: the model's own colours, matched to what was seen.
     albedo = cv2.resize(model.albedo(parameters.albedo)[0].permute(1, 2, 0).numpy(), occupied.shape[::-1])
     mixed = texture.colour * (1 - lid[..., None] * lashes)

@@ -195,20 +195,20 @@ def _past(scene: Scene, facing: Array) -> Array:
 
 
 STRETCH = 2.5, 5.0  # growth of a triangle's area in the picture, from well borne to not at all
-SMALL = 0.3
 OPENED = 1.2, 1.8  # the same of the nostrils, of whose walls the photo shows next to nothing
+SMALL = 0.3  # of the usual area: below it nobody can say whether a triangle of theirs grows
 CLOSING = 0.1, 0.5  # share of its way to closed over which a lid loses the photo's lashes
 
 
 def _stretched(scene: Scene, places: Array, after: Array, edited: FaceParameters) -> Array:
     """(V,) 0 where triangles keep about their size in the picture, 1 where they grow many times, as closing lids do, or
     where more comes to be seen of the nostrils."""
-    after_, before_ = _sizes(places, scene.model), scene.start.sizes
-    growth = (after_ + 1e-3) / (before_ + 1e-3)
+    sizes, before = _sizes(places, scene.model), scene.start.sizes
+    growth = (sizes + 1e-3) / (before + 1e-3)
     unposed = (after - edited.translation[0].numpy()) @ rotation_from_angles(edited.head[0]).numpy()
     closing = scene.lids.hidden * smoothstep(scene.lids.closing(unposed), *CLOSING)
-    usual = SMALL * float(np.median(before_[before_ > 0]))
-    opened = nostrils(scene.model) * smoothstep((after_ + usual) / (before_ + usual), *OPENED)
+    small = SMALL * float(np.median(before[before > 0]))
+    opened = nostrils(scene.model) * smoothstep((sizes + small) / (before + small), *OPENED)
     return np.maximum.reduce([smoothstep(growth, *STRETCH), closing, opened]).astype(np.float32)
 
 

@@ -75,7 +75,7 @@ def complete(
         groups: (S, S) texels of each part that is hairy or bare by itself.
         bald: (S, S) float32 0..1, where no hair grows, such as the lids.
     """
-    even = colour / shading
+    even, haired = colour / shading, haired * (1 - bald)
     other_seen = np.where(skin, seen[:, ::-1], 0.0).astype(np.float32)
     other = even[:, ::-1] * _gain(even, np.minimum(seen, other_seen))
     hair_near, skin_near = (cv2.GaussianBlur(m, (0, 0), SIZE / 40) for m in (haired, seen))
