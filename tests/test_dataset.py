@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import default_collate
 
 from instaface.draft import draft
-from instaface.edit import Edit
+from instaface.edit import NEUTRAL, Edit
 from instaface.edit.apply import apply
 from instaface.errors import InstaFaceError
 from instaface.face import Camera, OpenHead
@@ -216,6 +216,7 @@ def test_random_edits_stay_in_their_range_and_augmented_pictures_in_theirs():
     edits = [random_edit(random, options) for _ in range(50)]
     assert max(abs(edit.turn) for edit in edits) <= 20 < 3 * max(abs(edit.turn) for edit in edits)
     assert all(edit.expression for edit in edits)
+    assert 10 < sum(NEUTRAL in edit.expression for edit in edits) < 40
     picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     other = augment(picture, random)
     assert other.shape == picture.shape and other.abs().max() <= 1 and not torch.equal(other, picture)

@@ -4,8 +4,19 @@ What computes with parameters (``apply``, ``interpolate``, ``sequence``, ``drive
 and :mod:`instaface.edit.drive`, so that the names here load without torch.
 """
 
-from instaface.edit.edit import DRIVEN, Edit, Light, parse_driven
+from instaface.edit.edit import DRIVEN, NEUTRAL, Edit, Light, parse_driven
 from instaface.edit.presets import ARKIT, EXPRESSIONS, LIGHTS
 from instaface.edit.sweep import parse_range, sweep
 
-__all__ = ["ARKIT", "DRIVEN", "EXPRESSIONS", "LIGHTS", "Edit", "Light", "parse_driven", "parse_range", "sweep"]
+__all__ = [
+    "ARKIT",
+    "DRIVEN",
+    "EXPRESSIONS",
+    "LIGHTS",
+    "NEUTRAL",
+    "Edit",
+    "Light",
+    "parse_driven",
+    "parse_range",
+    "sweep",
+]

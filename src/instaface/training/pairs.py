@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from instaface.draft import Draft, draft
-from instaface.edit import EXPRESSIONS, Edit, Light
+from instaface.edit import EXPRESSIONS, NEUTRAL, Edit, Light
 from instaface.edit.apply import apply
 from instaface.face import FaceParameters, MorphableModel
 from instaface.face.colour import pixels_from_linear
@@ -207,13 +207,17 @@ def carried(
 def random_edit(random: np.random.Generator, options: DataConfig) -> Edit:
     """An edit as users ask for: a turned head, sometimes with another expression or in another light."""
     turn, nod, tilt = (float(random.uniform(-r, r)) for r in (options.turn, options.nod, options.tilt))
-    expression: dict[str, float] | None = None
-    if random.random() < options.expression:
-        name = str(random.choice(sorted(EXPRESSIONS)))
-        strength = random.uniform(0.3, 1)
-        expression = {key: float(value * strength) for key, value in EXPRESSIONS[name].items()}
+    expression = _random_expression(random) if random.random() < options.expression else {}
     light = _random_light(random) if random.random() < options.light else None
-    return Edit(turn=turn, nod=nod, tilt=tilt, expression=expression or {}, light=light)
+    return Edit(turn=turn, nod=nod, tilt=tilt, expression=expression, light=light)
+
+
+def _random_expression(random: np.random.Generator) -> dict[str, float]:
+    """Every second time a neutral face: a mouth that was closed is opened on the way back, over teeth really seen."""
+    if random.random() < 0.5:
+        return {NEUTRAL: 1.0}
+    name, strength = str(random.choice(sorted(EXPRESSIONS))), random.uniform(0.3, 1)
+    return {key: float(value * strength) for key, value in EXPRESSIONS[name].items()}
 
 
 def _random_light(random: np.random.Generator) -> Light:
