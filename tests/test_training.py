@@ -20,6 +20,7 @@ from torch.utils.data import default_collate
 from instaface.diffusion.config import Networks
 from instaface.diffusion.pipeline import InstaFacePipeline
 from instaface.errors import InstaFaceError
+from instaface.training.adversarial import PatchDiscriminator, adversarial_losses
 from instaface.training.cache import encoded
 from instaface.training.config import dump_config, load_config
 from instaface.training.draws import DrawBatches, Draws, fixed_batch, noise_for
@@ -115,13 +116,16 @@ def test_what_cannot_be_trained_with_split_weights_is_refused(monkeypatch):
         )
         for is_second in (False, True)
     )
+    config = tiny_training()
     with pytest.raises(InstaFaceError, match="--fsdp_version 2"):
-        set_up_sharding(first, "1", False)
+        set_up_sharding(first, "1", config.stage1)
     with pytest.raises(InstaFaceError, match="autoencoder's stage needs"):
-        set_up_sharding(second, "autoencoder", False)
+        set_up_sharding(second, "autoencoder", config.autoencoder)
     with pytest.raises(InstaFaceError, match="cache_latents needs"):
-        set_up_sharding(second, "1", True)
-    set_up_sharding(second, "1", False)
+        set_up_sharding(second, "1", config.stage1.model_copy(update={"cache_latents": True}))
+    with pytest.raises(InstaFaceError, match="adversarial_weight needs the whole discriminator"):
+        set_up_sharding(second, "1", config.stage1.model_copy(update={"adversarial_weight": 1.0}))
+    set_up_sharding(second, "1", config.stage1)
     assert not plugin.cpu_ram_efficient_loading and os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] == "False"
 
 
@@ -216,6 +220,57 @@ def test_what_was_seen_counts_as_much_as_asked_for():
         losses.append(make_stage(load_networks(config.model, None), "1", config.stage("1")).validate(batch)["loss"])
     assert losses[1] == pytest.approx(losses[0] / 4, rel=1e-5)
     assert losses[2] != pytest.approx(losses[0], rel=1e-3)
+
+
+def test_deceiving_and_telling_apart_each_have_gradients_for_their_own_weights():
+    made, photo = torch.randn(2, 4, 8, 8, requires_grad=True), torch.randn(2, 4, 8, 8)
+    coverage = torch.ones(2, 1, 8, 8)
+    coverage[..., 4:] = 0
+    discriminator = PatchDiscriminator(4, 8)
+    own = [p for p in discriminator.parameters() if p.dim() > 1]  # biases may happen to have none
+    losses = adversarial_losses(discriminator, made, photo, coverage, torch.ones_like(coverage))
+    deceiving, telling = (torch.autograd.grad(loss, [made, *own], allow_unused=True) for loss in losses)
+    assert deceiving[0][..., 4:].abs().amin() > 0 and deceiving[0][..., :4].abs().amax() == 0
+    assert telling[0] is None and all(g.abs().sum() > 0 for g in telling[1:])
+    assert not any(g is not None for g in deceiving[1:])
+
+
+def invented_amplitude(adversarial_weight: float) -> float:
+    """Amplitude of what a small network makes of photos that are noise, of which its input says nothing."""
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(4, 4, 3, padding=1)
+    discriminator = PatchDiscriminator(4, 16)
+    optimizer = torch.optim.AdamW([*network.parameters(), *discriminator.parameters()], lr=3e-3)
+    nowhere = torch.zeros(8, 1, 8, 8)
+    for _ in range(150):
+        photo, made = torch.randn(8, 4, 8, 8), network(torch.randn(8, 4, 8, 8))
+        deceiving, telling = adversarial_losses(discriminator, made, photo, nowhere, nowhere + 1)
+        loss = (made - photo).abs().mean() + adversarial_weight * deceiving + telling
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return float(network(torch.randn(64, 4, 8, 8)).detach().std())
+
+
+def test_what_cannot_be_known_is_smooth_by_the_error_alone_and_has_grain_with_a_discriminator():
+    without, with_discriminator = invented_amplitude(0.0), invented_amplitude(3.0)
+    print("invented amplitude", without, with_discriminator)
+    assert without < 0.2 and 0.6 < with_discriminator < 1.6
+
+
+def test_a_discriminator_learns_along_and_leaves_the_validation_as_it_is(pretrained, tmp_path):
+    one_step = {**EVERYTHING, "timesteps": (99, 99), "start": "draft", "adversarial_weight": 0.1}
+    config = tiny_training(one_step, steps=4, validation_steps=4, checkpoint_steps=2)
+    train(config, "1", Astronaut(), Astronaut(), tmp_path / "straight", pretrained / "model")
+    train(config, "1", Astronaut(), Astronaut(), tmp_path / "broken", pretrained / "model", stop_after=2)
+    train(config, "1", Astronaut(), Astronaut(), tmp_path / "broken", resume=True)
+    assert logged(tmp_path / "straight", "telling") == pytest.approx(logged(tmp_path / "broken", "telling"), rel=1e-4)
+    assert len(set(logged(tmp_path / "straight", "telling"))) == 4
+    model = weights(tmp_path / "straight" / "model")
+    assert not [key for key in model if "discriminator" in key]
+    batch = fixed_batch(Astronaut(), 4)
+    stage = make_stage(load_networks(config.model, tmp_path / "straight" / "model"), "1", config.stage1)
+    assert "telling" in stage.train()(batch) and "telling" not in stage.eval()(batch)
 
 
 def test_stage_1_overfits_eight_pictures(pretrained):

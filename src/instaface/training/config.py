@@ -114,6 +114,8 @@ class DiffusionStageConfig(StageConfig):
         train_vision: whether the vision encoder learns along (it stays frozen where it came pre-trained).
         identity_weight: weight of the identity loss on the predicted clean picture; 0 for none.
         recogniser: folder of the differentiable recogniser of that loss, or None.
+        adversarial_weight: weight of deceiving a small network that learns to tell what is invented from photos; 0
+            for none. For models of one step, which an error alone makes smooth.
     """
 
     snr_gamma: float | None = 5.0
@@ -130,6 +132,7 @@ class DiffusionStageConfig(StageConfig):
     train_vision: bool = False
     identity_weight: float = Field(0.0, ge=0)
     recogniser: Path | None = None
+    adversarial_weight: float = Field(0.0, ge=0)
 
 
 class PersonalizeConfig(DiffusionStageConfig):

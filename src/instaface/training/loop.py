@@ -82,7 +82,7 @@ def train(
     # 1. Resolve the options, show and save them
     options = config.stage(stage_name)
     accelerator = _accelerator(options, output)
-    set_up_sharding(accelerator, stage_name, getattr(options, "cache_latents", False))
+    set_up_sharding(accelerator, stage_name, options)
     console = Console(quiet=not accelerator.is_main_process)
     console.print(dump_config(config), highlight=False, markup=False)
     set_seed(options.seed)

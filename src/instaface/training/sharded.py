@@ -12,6 +12,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from instaface.errors import InstaFaceError
+from instaface.training.config import StageConfig
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
@@ -19,15 +20,19 @@ def is_sharded(accelerator: Accelerator) -> bool:
     return accelerator.distributed_type == DistributedType.FSDP
 
 
-def set_up_sharding(accelerator: Accelerator, stage_name: str, cache_latents: bool) -> None:
+def set_up_sharding(accelerator: Accelerator, stage_name: str, options: StageConfig) -> None:
     """To be called before networks are loaded. Raises InstaFaceError for what split weights cannot be used for."""
     if not is_sharded(accelerator):
         return
     if not accelerator.is_fsdp2:
         raise InstaFaceError("FSDP works in its second version alone: add --fsdp_version 2 to accelerate launch")
-    if stage_name == "autoencoder" or cache_latents:
-        what = "cache_latents" if cache_latents else "the autoencoder's stage"
-        raise InstaFaceError(f"{what} needs the whole autoencoder in each process: launch without --use_fsdp")
+    for wanted, what, network in (
+        (stage_name == "autoencoder", "the autoencoder's stage", "autoencoder"),
+        (getattr(options, "cache_latents", False), "cache_latents", "autoencoder"),
+        (getattr(options, "adversarial_weight", 0), "adversarial_weight", "discriminator"),
+    ):
+        if wanted:
+            raise InstaFaceError(f"{what} needs the whole {network} in each process: launch without --use_fsdp")
     # Each process reads all weights before they are split: accelerate's other way cannot send a network's buffers.
     disable_fsdp_ram_efficient_loading()
     plugin = accelerator.state.fsdp_plugin

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from instaface.diffusion.config import Networks
 from instaface.diffusion.identity import patch_tokens
 from instaface.diffusion.latents import decode, encode
+from instaface.training.adversarial import PatchDiscriminator, adversarial_losses
 from instaface.training.cache import MAP
 from instaface.training.config import AutoencoderStageConfig, DiffusionStageConfig
 from instaface.training.draws import noise_for
@@ -120,6 +121,8 @@ class DiffusionStage(nn.Module):
         self.requires_grad_(False)
         for module in self._learning():
             module.requires_grad_(True)
+        channels = networks.unet.config.in_channels
+        self.discriminator = PatchDiscriminator(channels) if options.adversarial_weight else None
         for name, parameter in self.networks["image_encoder"].named_parameters():
             if "post_layernorm" in name:  # it sees the class token alone, which is not used
                 parameter.requires_grad_(False)
@@ -158,11 +161,26 @@ class DiffusionStage(nn.Module):
             seen = F.adaptive_avg_pool2d(batch["coverage"], (error.shape[2], error.shape[3]))
             error = error * (1 - (1 - self.options.seen_weight) * seen)
         loss = (error.mean((1, 2, 3)) * min_snr_weights(self.scheduler, timesteps, self.options.snr_gamma)).mean()
-        if self.recogniser is None:
-            return {"loss": loss, "error": error.mean().detach()}
-        identity = self._identity(clean_of(self.scheduler, prediction, noisy, timesteps), batch, timesteps)
-        total = loss + self.options.identity_weight * identity
-        return {"loss": total, "error": error.mean().detach(), "identity": identity.detach()}
+        figures = {"loss": loss, "error": error.mean().detach()}
+        clean = clean_of(self.scheduler, prediction, noisy, timesteps)
+        if self.recogniser is not None:
+            identity = self._identity(clean, batch, timesteps)
+            figures |= {"loss": loss + self.options.identity_weight * identity, "identity": identity.detach()}
+        if self.discriminator is not None and self.training:
+            figures |= self._adversarial(figures["loss"], clean, latents, batch)
+        return figures
+
+    def _adversarial(self, loss: Tensor, clean: Tensor, photo: Tensor, batch: Batch) -> dict[str, Tensor]:
+        assert self.discriminator is not None
+        everywhere = torch.ones_like(photo[:, :1])
+        given = (batch.get("coverage", 0 * everywhere), batch.get("weight", everywhere))
+        coverage, weight = (F.adaptive_avg_pool2d(value, (photo.shape[2], photo.shape[3])) for value in given)
+        deceiving, telling = adversarial_losses(self.discriminator, clean, photo, coverage, weight)
+        return {
+            "loss": loss + self.options.adversarial_weight * deceiving + telling,
+            "deceiving": deceiving.detach(),
+            "telling": telling.detach(),
+        }
 
     @torch.no_grad()
     def _encoded(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
