@@ -21,6 +21,7 @@ from instaface.photo import composite
 from instaface.render import render_maps
 from instaface.track import track
 from instaface.training.align import crop_ffhq, ffhq_quad
+from instaface.training.cameras import another_camera
 from instaface.training.config import DataConfig, TrainingConfig
 from instaface.training.device_maps import DeviceMaps, view_of
 from instaface.training.loop import train
@@ -222,6 +223,28 @@ def test_random_edits_stay_in_their_range_and_augmented_pictures_in_theirs():
     assert other.shape == picture.shape and other.abs().max() <= 1 and not torch.equal(other, picture)
 
 
+def test_another_camera_changes_tone_and_grain_but_moves_nothing():
+    photo = data.astronaut()
+    taken = [another_camera(photo, np.random.default_rng(seed)) for seed in range(12)]
+    assert all(picture.shape == photo.shape and picture.dtype == np.uint8 for picture in taken)
+    assert np.array_equal(taken[0], another_camera(photo, np.random.default_rng(0)))
+    means = np.array([picture.mean((0, 1)) for picture in taken])
+    assert means.std(0).min() > 5 and np.abs(means / photo.mean((0, 1)) - 1).max() < 0.35
+    grey = photo.mean(2, dtype=np.float32)
+    shifts = [cv2.phaseCorrelate(picture.mean(2, dtype=np.float32), grey)[0] for picture in taken]
+    assert np.abs(shifts).max() < 0.1
+    energies = [cv2.Laplacian(picture.mean(2, dtype=np.float32), -1).std() for picture in taken]
+    assert max(energies) > 1.5 * min(energies)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_share_of_photos_by_another_camera_is_as_asked(dataset, share):
+    options = DataConfig(pairs={"reconstruction": 1}, other_camera=share)
+    pairs = Pairs(Shards(dataset), [0], options, 64, "dlib")
+    first, second = (pairs.make(0, np.random.default_rng(seed), None)["photo"] for seed in range(2))
+    assert torch.equal(first, second) == (share == 0)
+
+
 def test_a_folder_without_a_dataset_is_named(tmp_path):
     with pytest.raises(InstaFaceError, match="instaface prepare"):
         Shards(tmp_path)
@@ -271,12 +294,12 @@ def test_photos_that_are_left_out_do_not_move_others_into_training(photos, tmp_p
 
 
 def test_maps_rendered_where_the_networks_train_are_those_rendered_with_the_pairs(dataset):
-    kinds = DataConfig(pairs={"reconstruction": 1, "there_and_back": 1})
+    kinds = DataConfig(pairs={"reconstruction": 1, "there_and_back": 1}, other_camera=0)
     samples = {}
     for device_maps in (False, True):
         options = kinds.model_copy(update={"device_maps": device_maps})
         pairs = Pairs(Shards(dataset), [0], options, 128, "dlib")
-        samples[device_maps] = default_collate([pairs.sample(0, np.random.default_rng(k)) for k in (0, 3)])
+        samples[device_maps] = default_collate([pairs.sample(0, np.random.default_rng(k)) for k in (1, 2)])
     assert samples[True]["given"]["appearance"].tolist() == [1, 0]  # one sample of each kind
     assert samples[True]["maps"].keys() == {"appearance", "coverage"}
     batch = DeviceMaps(pairs.face_model, torch.device("cpu"))(samples[True])

@@ -158,6 +158,8 @@ class DataConfig(Options):
         tilt: the same in the picture's plane.
         expression: share of them that change the expression too.
         light: share of them that change the light too.
+        other_camera: share of the photos that are seen as by another camera: in other colours, softer or sharpened,
+            with grain, compressed.
         device_maps: render normals, albedo and rendering in batches where the networks train, and not one by one
             where the pairs are made; None for yes if there is a CUDA device.
         balance_by: label whose groups are balanced.
@@ -176,6 +178,7 @@ class DataConfig(Options):
     tilt: float = Field(default=12, ge=0)
     expression: float = Field(default=0.4, ge=0, le=1)
     light: float = Field(default=0.25, ge=0, le=1)
+    other_camera: float = Field(default=0.5, ge=0, le=1)
     device_maps: bool | None = None
     balance_by: str = "group"
     balance: float = Field(default=0.5, ge=0, le=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ from instaface.diffusion.conditions import Canvas, conditions, picture
 from instaface.diffusion.fusion import ALL_MAPS
 from instaface.errors import InstaFaceError
 from instaface.face import MorphableModel
+from instaface.photo import Photo
 from instaface.recognise import FaceRecogniser, load_recogniser
 from instaface.track import Frame, TrackedFace
 from instaface.track.models import face_model
+from instaface.training.cameras import another_camera
 from instaface.training.config import DataConfig
 from instaface.training.device_maps import VIEW, view_of
 from instaface.training.pairs import Pair, holes, mirrored, random_edit, real, reconstruction, rendered, there_and_back
@@ -91,6 +94,8 @@ class Pairs:
     def make(self, index: int, random: np.random.Generator, augmenting: np.random.Generator | None) -> dict[str, Any]:
         """As :meth:`sample`; without ``augmenting`` the source stays as it is."""
         target = self.shards[self.numbers[index]].face
+        if random.random() < self.options.other_camera:
+            target = replace(target, photo=Photo(another_camera(target.photo.pixels, random)))
         model, _ = face_model(target.model)
         pair = self._pair(index, target, model, random) or reconstruction(target)
         recogniser = load_recogniser(self.recogniser_name)
@@ -110,7 +115,9 @@ class Pairs:
             return rendered(target, model, random, self.options)
         others = self._others(self.numbers[index])
         if kind == "real" and others:
-            return real(self.shards[int(random.choice(others))].face, target, model)
+            # Both as they are: the network shall not change colours that the source has.
+            source, plain = (self.shards[n].face for n in (int(random.choice(others)), self.numbers[index]))
+            return real(source, plain, model)
         return None
 
     def _others(self, number: int) -> list[int]:
