@@ -247,6 +247,25 @@ def test_skin_beside_the_face_model_stays_when_the_mouth_opens(model, background
     assert np.quantile(result.pixels[beside][:, 2], 0.95) < 133  # skin has 130 of blue, the wall 200
 
 
+@pytest.mark.parametrize("yaw", [25, -25])
+def test_a_neck_wider_than_the_face_models_leaves_nothing_behind_when_the_head_turns(model, background, yaw):
+    face, model_mask = sized(model, background, 8)
+    person, columns = np.zeros_like(face.matte.person), np.arange(SIZE)
+    pixels = background.round().astype(np.uint8)
+    for row in np.flatnonzero((model_mask > 0.99).any(1)):  # from the jaw down, its skin goes on sideways
+        first, last = np.flatnonzero(model_mask[row] > 0.99)[[0, -1]]
+        wider = round(float(np.interp(row, [0.83 * SIZE, 0.93 * SIZE], [0, 8])))
+        inside = slice(first - wider, last + wider + 1)
+        person[row, inside] = 1
+        pixels[row, inside] = face.photo.pixels[row, columns.clip(first, last)][inside]
+    face = tracked_face(pixels, face.parameters, face.camera, person)
+    turn = torch.tensor([[float(yaw), 0.0, 0.0]])
+    drawn = draft(face, face.parameters.replace(head=face.parameters.head + turn), model).pixels.astype(int)
+    skin = cv2.medianBlur((drawn[..., 0] - drawn[..., 2] > 10).astype(np.uint8), 3)
+    runs = (np.diff(skin, axis=1, prepend=0) == 1).sum(1)
+    assert runs[int(0.8 * SIZE) :].max() == 1
+
+
 def test_what_hangs_free_does_not_stay_with_the_shoulders():
     clothes = np.zeros((60, 60), np.float32)
     clothes[45:, 10:50] = 1

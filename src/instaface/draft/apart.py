@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instaface.draft.beyond import Margins, canvas, close, pad, reflected
-from instaface.draft.fill import calmed, continue_texture, push_pull, smoothstep
+from instaface.draft.fill import box, calmed, continue_texture, push_pull, smoothstep
 from instaface.draft.glasses import build_sheet, lift
 from instaface.draft.lids import Lids
 from instaface.draft.occluder import remove
-from instaface.draft.relief import Shell, build_shell, heights, to_grid
+from instaface.draft.relief import FOLLOW_RANGE, Shell, build_shell, harmonic, heights, to_grid
 from instaface.draft.scene import Scene
 from instaface.draft.skin import skin_texture
 from instaface.draft.teeth import find_row
@@ -21,7 +21,7 @@ from instaface.draft.view import Parts, View, around_head, odd
 from instaface.face import MorphableModel
 from instaface.track import TrackedFace
 from instaface.track.glasses import Glasses, find_glasses
-from instaface.track.hair import plain_skin
+from instaface.track.hair import ColourModel, features_of, plain_skin, sampled
 from instaface.track.hands import cut_out, find_hands
 from instaface.track.threads import together
 
@@ -52,9 +52,11 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         glasses = build_sheet(found, worn, camera, model, face.parameters, view.rest)
     bare = (person - hair - clothes).clip(0, 1).astype(np.float32)
     surface = view.part * bare
-    # Whatever is neither hair nor close to the head stays where it is: clothes, hands, what is held; but for thin
-    # things, which are stray hair.
-    around = np.maximum(view.near, around_head(hair > 0.5, np.inf))
+    # Whatever is neither hair, nor close to the head, nor the neck's skin stays where it is: clothes, hands, what is
+    # held; but for thin things, which are stray hair.
+    beside = _beside_neck(view, model)
+    of_neck = _like_neck(photo, (view.neck * bare > 0.9) & beside, bare, beside)
+    around = np.maximum.reduce([view.near, around_head(hair > 0.5, np.inf), of_neck])
     other = (bare - surface).clip(0, 1) * (1 - around)
     stays = _resting(_thick(clothes + other, 0.015 * max(photo.shape)), clothes)
     head_alpha = (person - stays).clip(0, 1).astype(np.float32)
@@ -73,7 +75,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     ears, framing = _hidden_ears(view, model, parts, bare, hair)
     (plate, head), shell, lids, row = together(
         plate_and_head,
-        lambda: _shell(view, model, surface, head_alpha, person, hair, framing),
+        lambda: _shell(view, model, surface, head_alpha, person, hair, framing, beside),
         lambda: Lids.of(model, face.parameters, parts.face & ~parts.inside & ~parts.eyes),
         lambda: find_row(model, face.parameters, camera, without, view.mouth, view.rest),
     )
@@ -84,6 +86,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         lambda: _body(skin, stays, clothes + bare - surface, head_alpha, view.neck * surface, inside),
         lambda: _throat(view, model, surface, bare) * (1 - hidden),
     )
+    beside_skin = _from_grid(shell.follow * ~_next_to(shell, model, "ears"), shell, hair.shape)
     return Scene(
         camera=camera,
         parameters=face.parameters,
@@ -100,8 +103,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         hair=hair,
         bare=shown,
         surface=surface,
-        over=(1 - surface)
-        * (1 - shown * _from_grid(shell.follow * ~_next_to(shell, model, "ears"), shell, hair.shape)),
+        over=(1 - surface) * (1 - np.maximum(shown, clothes) * beside_skin),
         open=view.open,
         depth=view.depth,
         vertices=view.vertices,
@@ -153,6 +155,32 @@ def _resting(stays: Array, clothes: Array) -> Array:
     return np.where(np.isin(labels, np.union1d(border, labels[clothes > 0.5])), stays, 0).astype(np.float32)
 
 
+UNLIKE = 4.0  # log-likelihood below what is usual for the neck's skin, from which on something is no skin
+ENOUGH_SKIN = 100  # pixels that tell what skin looks like
+PIECE = 0.008  # of the canvas' longer side: half as large as the smallest piece of skin or of something else
+
+
+def _beside_neck(view: View, model: MorphableModel) -> Mask:
+    """(H, W) what is close to the face model's neck, which is narrower than the person's may be, below the ears."""
+    away = cv2.distanceTransform((view.neck < 0.5).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    close = away * -_middle(view, model) < FOLLOW_RANGE * view.camera.focal
+    return close & (np.arange(len(close))[:, None] > view.ear_rows(model)[1])
+
+
+def _like_neck(photo: Array, neck: Mask, bare: Array, within: Mask) -> Array:
+    """(H, W) 0..1 where the photo looks like the skin of the neck and so goes along with it, as collars do not."""
+    skinlike = np.zeros_like(bare)
+    if neck.sum() < ENOUGH_SKIN or not within.any():
+        return skinlike
+    around = box(within, 0)
+    features, shown = features_of(photo[around].astype(np.uint8)), neck[around]
+    likelihood = ColourModel(sampled(features, shown), components=3).log_likelihood(features)
+    like = bare[around] * (likelihood > np.median(likelihood[shown]) - UNLIKE)
+    like, known = (cv2.GaussianBlur(part, (0, 0), PIECE * max(bare.shape)) for part in (like, bare[around]))
+    skinlike[around] = within[around] * smoothstep(like / (known + 1e-6), 0.4, 0.6)
+    return skinlike
+
+
 SLIVER = 0.01  # of the canvas' longer side: how thin a strip of neck is left out of account
 BEHIND = 0.025  # of the canvas' longer side: how far what stays goes on behind the head at least
 
@@ -168,7 +196,9 @@ def _body(photo: Array, stays: Array, apart: Array, head: Array, neck: Array, in
     likely = push_pull(stays, (head - neck < 0.02).astype(np.float32))
     hidden = (head - _thick(neck, SLIVER * max(neck.shape))).clip(0, 1)  # a thin neck would be a crease
     reach = odd(2 * BEHIND * max(stays.shape))
-    close = cv2.dilate(known.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    beside = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    beside[reach // 2 + 1 :] = 0  # a collar ends behind the neck where it ends beside it
+    close = cv2.dilate(known.astype(np.uint8), beside)
     close = cv2.GaussianBlur(close.astype(np.float32), (0, 0), 0.1 * reach)
     alpha = stays + hidden * np.maximum(smoothstep(likely, 0.4, 0.6), close)
     return np.dstack([continue_texture(photo, known), alpha.clip(0, 1)]).astype(np.float32)
@@ -231,6 +261,7 @@ def _shell(
     person: Array,
     hair: Array,
     framing: Mask,
+    beside: Mask,
 ) -> Shell:
     height, width = surface.shape
     step = max(2, round(max(height, width) / GRID))
@@ -265,11 +296,21 @@ def _shell(
     anchors = np.where(face, view.vertex[np.ix_(rows, columns)], -1)
     shell = build_shell(view.camera, relief, middle, weights, cells, step, anchors, hairy, opacity)
     # Skin right beside the face model turns as that does.
-    own = np.tile(model.head_weight.numpy()[shell.anchor], 2)
+    own = model.head_weight.numpy()[shell.anchor].reshape(face.shape)
     bare_rim = (shell.rim * shell.follow).reshape(shell.shape) * (hairy < 0.3)
-    share = cv2.GaussianBlur(bare_rim, (0, 0), 1).reshape(-1)
-    weights = (shell.weights + np.tile(share, 2) * (own - shell.weights)).astype(np.float32)
-    return replace(shell, weights=weights, rim=shell.rim * ~_next_to(shell, model, "ears", "neck"))
+    weights += cv2.GaussianBlur(bare_rim, (0, 0), 1) * (own - weights)
+    close = to_grid(beside.astype(np.float32), step) > 0.5
+    stays = ~close & (to_grid(person - head_alpha, step) > 0.1)
+    others = (hairy >= 0.3) | (to_grid(view.near, step) > 0.5)
+    weights = _drawn_along(np.where(face, own, weights), close & (hairy < 0.3) & ~face, face | others, stays)
+    return replace(
+        shell, weights=np.tile(weights.reshape(-1), 2), rim=shell.rim * ~_next_to(shell, model, "ears", "neck")
+    )
+
+
+def _drawn_along(weights: Array, skin: Mask, turning: Mask, staying: Mask) -> Array:
+    """(h, w) share of the turn: ``skin`` is drawn along by what is ``turning`` as far as to what is ``staying``."""
+    return harmonic(skin, turning | staying, np.where(staying, 0, weights).astype(np.float32))
 
 
 def _next_to(shell: Shell, model: MorphableModel, *regions: str) -> Mask:
