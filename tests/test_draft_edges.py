@@ -284,4 +284,4 @@ def test_skin_that_stays_in_part_keeps_its_colour():
     stays = np.clip((np.arange(80, dtype=np.float32)[:, None] - 20) / 40, 0, 1) * np.ones((1, 80), np.float32)
     apart = np.ones((80, 80), np.float32)
     body = _body(photo, stays, apart, 1 - stays, np.zeros_like(stays), apart)
-    assert np.abs(body[25:55, 5:35, :3] - (150, 100, 80)).max() < 2
+    assert np.abs(body[25:55, 5:35, :3] - (150, 100, 80)).max() < 4

@@ -1,10 +1,12 @@
 """Filling: smooth continuation, reflection, Laplace's equation, the shell's profile."""
 
+import cv2
 import numpy as np
 import pytest
 
-from instaface.draft.fill import continue_texture, push_pull, reflect
-from instaface.draft.relief import DROP, FACED, build_shell, harmonic, heights, strands
+from instaface.draft.apart import _combed
+from instaface.draft.fill import continue_texture, grain, push_pull, reflect
+from instaface.draft.relief import DROP, FACED, build_shell, harmonic, heights, unrolled
 from instaface.face import Camera
 
 
@@ -125,23 +127,23 @@ def test_the_shell_is_closed_and_its_back_shows_the_same_pixels():
     assert len(shell.normals) == 2 * half and (shell.normals[:half, 2] > 0).all() and (shell.anchor == 3).all()
 
 
-def test_hair_seen_from_its_edge_is_looked_up_as_far_inside_as_it_lies_behind():
+def test_hair_seen_from_its_edge_is_unrolled_as_far_outside_as_it_lies_behind():
     """Half a cylinder of hair: x is the photo's column, and so is the arc as far as the camera sees it well."""
-    column = np.arange(61, dtype=np.float32)
-    x = np.tile((column - 30) / 2, (31, 1))  # two cells a centimetre
+    column = np.arange(241, dtype=np.float32)
+    x = np.tile((column - 120) / 8, (61, 1))  # eight cells a centimetre
     z = -1000 + np.sqrt(np.maximum(15.0**2 - x**2, 0))
     front = np.stack([x, np.zeros_like(x), z], -1).astype(np.float32)
     normals = np.stack([x / 15, np.zeros_like(x), np.sqrt(np.maximum(1 - (x / 15) ** 2, 0))], -1).astype(np.float32)
     back = front * (1, 1, 1)
     back[..., 2] = -2000 - z
-    lookup = strands(front, back, normals, np.ones((31, 61), np.float32), step=4, focal=8 * 1000.0)
-    found = (lookup[: 31 * 61].reshape(31, 61, 2)[15, :, 0] / 4).astype(float)
-    np.testing.assert_allclose(found[10:50], column[10:50], atol=0.3)
-    last = int(np.nonzero(normals[15, :, 2] > FACED)[0].max())
-    for c in range(last + 2, 60):
-        away = 2 * np.linalg.norm(front[15, c] - front[15, last])
-        assert found[c] == pytest.approx(last - away, abs=1.0)
-    assert (np.abs(found - 30) < 30).all()
+    lookup = unrolled(front, back, normals, np.ones((61, 241), np.float32), step=4, focal=32 * 1000.0)
+    found = (lookup[: 61 * 241].reshape(61, 241, 2)[30, :, 0] / 4).astype(float)
+    np.testing.assert_allclose(found[20:220], column[20:220], atol=0.3)
+    last = int(np.nonzero(normals[30, :, 2] > FACED)[0].max())
+    assert last < 235
+    for c in range(last + 2, 239):
+        away = 8 * np.linalg.norm(front[30, c] - front[30, last])
+        assert found[c] == pytest.approx(last + away, abs=3.0)
 
 
 def test_behind_a_face_goes_on_what_one_does_not_see_through():
@@ -152,3 +154,54 @@ def test_behind_a_face_goes_on_what_one_does_not_see_through():
         hair = (share * (head & ~face)).astype(np.float32)
         relief = heights(head, face, ~head, jaw, jaw, nowhere, nowhere[0], rows, hair, middle=-60.0, cell=0.5)
         assert relief.hanging[20, 32] and relief.behind[20, 27] == goes_on
+
+
+def _noisy_wall() -> tuple[np.ndarray, np.ndarray]:
+    """(240, 320, 3) a wall that gets brighter to the right, with noise of deviation 3, and its left part known."""
+    rng = np.random.default_rng(1)
+    wall = 80 + 0.3 * np.arange(320, dtype=np.float32)[None, :, None] + rng.normal(0, 3, (240, 320, 3))
+    return wall.astype(np.float32), np.arange(320)[None, :].repeat(240, 0) < 160
+
+
+def test_what_is_filled_far_from_all_that_is_known_has_the_grain_of_it():
+    wall, known = _noisy_wall()
+    filled = continue_texture(wall, known)[:, 260:]
+    fine = filled - cv2.GaussianBlur(filled, (0, 0), 4)
+    assert fine.std() == pytest.approx(3, rel=0.15)
+    assert filled.mean((0, 2)).std() < 1.5  # no stripes
+    np.testing.assert_array_equal(filled, continue_texture(wall, known)[:, 260:])
+
+
+def test_grain_repeats_nowhere_and_lies_only_where_it_is_wanted():
+    wall, known = _noisy_wall()
+    laid = grain(wall, known, ~known)
+    assert np.abs(laid[known]).max() == 0 and abs(laid[~known].mean()) < 0.1
+    part = laid[:, 170:, 0]
+    for way in (10, 20, 40, 60):
+        alike = (part[:, way:] * part[:, :-way]).mean() / part.var()
+        assert abs(alike) < 0.1
+
+
+def test_no_grain_comes_from_less_than_a_tile():
+    wall, _ = _noisy_wall()
+    known = np.zeros(wall.shape[:2], bool)
+    known[:20, :20] = True
+    assert np.abs(grain(wall, known, ~known)).max() == 0
+
+
+def test_single_hairs_on_a_wall_are_no_part_of_its_grain():
+    wall, known = _noisy_wall()
+    wall[110:130:4, 70:90] -= 60
+    assert np.abs(grain(wall, known, ~known)).max() < 25
+
+
+def test_soft_hair_has_the_texture_of_the_hair_that_goes_on_and_solid_hair_its_own():
+    rng = np.random.default_rng(2)
+    opacity = np.clip(np.linspace(2, -1, 60, dtype=np.float32), 0, 1)[None].repeat(60, 0)
+    head = np.dstack([np.full((60, 60, 3), 40, np.float32), opacity])
+    strands = rng.normal(40, 10, (60, 60, 3)).astype(np.float32)
+    combed = _combed(head, opacity, strands)
+    np.testing.assert_array_equal(combed[:, :20], head[:, :20])
+    np.testing.assert_allclose(combed[:, 30:38, :3], strands[:, 30:38], atol=1e-3)
+    np.testing.assert_array_equal(combed[..., 3], opacity)
+    np.testing.assert_array_equal(_combed(head, np.zeros_like(opacity), strands), head)  # skin

@@ -65,15 +65,17 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     near = cv2.dilate((head_alpha > 0.02).astype(np.float32), np.ones((2 * reach + 1,) * 2))
     wall = (cv2.dilate(everyone, np.ones((2 * reach + 1,) * 2)) < 0.02) & (inside > 0)
 
-    def plate_and_head() -> tuple[Array, Array]:
+    def plate_and_head() -> tuple[Array, Array, Array]:
         plate = continue_texture(photo, wall, calmed(photo, wall, 2 * reach))
         # Hair that goes on beyond the photo's border is the photo's, reflected there.
         known = reflected(face.matte.hair, margins, inside)
-        return plate, np.dstack([_unmix(skin, head_alpha, plate, known), head_alpha])
+        head = np.dstack([_unmix(skin, head_alpha, plate, known), head_alpha])
+        strands = _strands(head, hair, inside)
+        return plate, _combed(head, hair, strands), strands
 
     parts = Parts.of(model)
     ears, framing = _hidden_ears(view, model, parts, bare, hair)
-    (plate, head), shell, lids, row = together(
+    (plate, head, strands), shell, lids, row = together(
         plate_and_head,
         lambda: _shell(view, model, surface, head_alpha, person, hair, framing, beside),
         lambda: Lids.of(model, face.parameters, parts.face & ~parts.inside & ~parts.eyes),
@@ -101,6 +103,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         throat=throat,
         head=head,
         hair=hair,
+        strands=strands,
         bare=shown,
         surface=surface,
         over=(1 - surface) * (1 - np.maximum(shown, clothes) * beside_skin),
@@ -228,6 +231,26 @@ def _unmix(photo: Array, alpha: Array, behind: Array, known: Array) -> Array:
     a = np.maximum(alpha, 0.2)[..., None]
     own = np.clip((photo - (1 - a) * behind) / a, 0, 255)
     return push_pull(own, smoothstep(alpha * known, 0.3, 0.95)).astype(np.float32)
+
+
+def _strands(head: Array, hair: Array, inside: Array) -> Array:
+    """(H, W, 3) the head's hair, continued all around it: what comes into view of it when the head turns."""
+    other = cv2.dilate(head[..., 3] - hair, np.ones((odd(HAIRLINE * max(hair.shape)),) * 2))
+    known = (cv2.erode(hair * inside, np.ones((5, 5))) > 0.95) & (other < 0.1)
+    return continue_texture(np.ascontiguousarray(head[..., :3]), known, smooth=12, reach=0.3)
+
+
+HAIRLINE = 0.03  # of the canvas's longer side: twice how far skin shines through hair that borders on it
+SOFT = 0.7, 1.0  # opacity of hair, from which its colours are guessed to which they are the photo's
+
+
+def _combed(head: Array, hair: Array, strands: Array) -> Array:
+    """(H, W, 4) the head, its soft hair with the texture of ``strands``: what was unmixed there is smooth."""
+    out, soft = head.copy(), (hair > 0) & (head[..., 3] < SOFT[1])
+    alpha = head[soft][:, 3]
+    share = (hair[soft] / np.maximum(alpha, 1e-3)).clip(0, 1) * (1 - smoothstep(alpha, *SOFT))
+    out[soft, :3] += share[:, None] * (strands[soft] - out[soft, :3])
+    return out
 
 
 EAR_SEEN = 0.2  # share of all that the picture could show of ears, from which on one counts as seen

@@ -113,7 +113,7 @@ def carry(
         in_bands(kernels.skin_rows, len(drawn), None, *shows, texture, shown, around, sure, *results)
     else:
         found = values[..., kernels.LOOKUP : kernels.LOOKUP + 2] - 0.5
-        strands = cv2.remap(scene.head, found, None, cv2.INTER_LINEAR)
+        strands = cv2.remap(scene.strands, found, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         in_bands(kernels.shell_rows, len(drawn), None, patch.kind == FRONT, *shows, strands, *results)
     # 4. As pictures over the window. As long as nothing moves, the photo shows all that there is to be seen.
     alpha, seen_share, still, over = flat.reshape(4, *size)

@@ -13,8 +13,8 @@ from instaface.face.colour import linear_from_srgb, srgb_from_linear
 from instaface.render.rasterise import look_up
 
 # Columns of what is interpolated over a layer's surfaces, see Surfaces.values.
-BEFORE, FACING, RATIO, PAST, STRETCHED, MOVED, SOLID, WEIGHT, LOOKUP = 0, 3, 5, 8, 9, 10, 11, 12, 13
-COLUMNS = 15
+BEFORE, FACING, RATIO, PAST, STRETCHED, MOVED, SOLID, WEIGHT, LOOKUP, HAIR = 0, 3, 5, 8, 9, 10, 11, 12, 13, 15
+COLUMNS = 16
 
 MIRRORED = 0.5  # coverage of what comes from the face's other half; 1 is seen, 0 invented
 KNOWN = 0.45  # coverage from which on the photo says what is there: seen or mirrored
@@ -27,6 +27,7 @@ SAME_LIGHT = np.float32(1e-3)  # difference of a ratio of light to 1 that is non
 SHOULDER = np.float32(0.75)  # linear brightness from which on relit pixels approach white without reaching it
 SHOULDERED = 0.15, 0.45  # share of the head's turn below which the neck widens to the shoulders
 TURN_STRETCH = 2.0, 3.5  # growth of a surface across its slope, from well borne to not at all
+HAIR_STRETCH = 1.7, 2.8  # the same of hair, of which there is more where that came from
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -117,9 +118,10 @@ def locate_rows(first, last, left, top, width, focal, cx, cy, pixels, values, so
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _turned(before, after):  # type: ignore[no-untyped-def]
-    """0..1, how well a surface's pixels bear its turn, from the cosines of its slope in the photo and in the edit."""
-    return smooth(before, 0.05, 0.3) * (1 - smooth(after / max(before, 1e-3), *TURN_STRETCH))
+def _turned(before, after, stretch):  # type: ignore[no-untyped-def]
+    """0..1, how well a surface's pixels bear its turn, from the cosines of its slope in the photo and in the edit, and
+    the growth across the slope from well borne to not at all."""
+    return smooth(before, 0.05, 0.3) * (1 - smooth(after / max(before, 1e-3), *stretch))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -175,7 +177,7 @@ def skin_rows(  # type: ignore[no-untyped-def]
             pixel, before, after = pixels[j, i], values[j, i, FACING], values[j, i, FACING + 1]
             alpha = min(max(photo[j, i, 3], 0.0), 1.0)
             still = (1 - smooth(values[j, i, MOVED], *STILL)) * around[j, i]
-            geometric = _turned(before, after) if shown[j, i] else 0.0
+            geometric = _turned(before, after, TURN_STRETCH) if shown[j, i] else 0.0
             # What is behind shines through the outline's pixels: they are no skin once they come to the front.
             rising = smooth(after - before, 0.05, 0.2)
             bare = masks[j, i, 0] + rising * (masks[j, i, 1] - masks[j, i, 0])
@@ -203,7 +205,7 @@ def shell_rows(  # type: ignore[no-untyped-def]
 
     Args:
         front: whether it is the shell's front.
-        strands: (h, w, 4) colour and opacity of hair like that which is shown.
+        strands: (h, w, 3) colour of hair that goes on from that which the photo shows; changed.
         masks: (h, w, 4) surface, bare, inside and hair, at the places of the photo that the pixels show.
         others: as of :func:`skin_rows`.
     """
@@ -218,7 +220,9 @@ def shell_rows(  # type: ignore[no-untyped-def]
             # Skin seen from its edge is none, unless the photo shows it from there as well.
             edge = (1 - smooth(after, 0.05, 0.3)) * smooth(before - after, 0.0, 0.1)
             opacity *= (1 - max(values[j, i, PAST], edge) * (1 - masks[j, i, 3])) * cover[j, i]
-            seen, inside = _turned(before, after) * (1 - surface) if front else 0.0, masks[j, i, 2]
+            seen, inside = _turned(before, after, HAIR_STRETCH) * (1 - surface) if front else 0.0, masks[j, i, 2]
+            for c in range(3):  # what is no hair has but the photo
+                strands[j, i, c] = photo[j, i, c] + values[j, i, HAIR] * (strands[j, i, c] - photo[j, i, c])
             _put(j, i, pixel, seen, 1.0, inside, values, photo, strands, marks, change, colour, ratio, flat)
             flat[0, pixel], flat[3, pixel] = opacity, masks[j, i, 1]
             flat[2, pixel] = 1 - smooth(values[j, i, MOVED], *STILL)

@@ -35,7 +35,8 @@ class Shell:
         follow: (N,) float32 share of the anchor's movement that a point takes part in when the expression changes.
         rim: (N,) float32, 1 just outside of the face, where the face model's outline may be off.
         hanging: (N,) points of hair that hangs behind the face.
-        lookup: (2 N, 2) float32 pixels where a point finds hair like its own once it has turned, see :func:`strands`.
+        lookup: (2 N, 2) float32 pixels of a point in a picture of hair that goes on, see :func:`unrolled`.
+        hairy: (2 N,) float32 0..1 where that is what a point shows once it has turned.
         solid: (2 N,) float32 0..1 where the head is opaque, smooth.
         shape: (h, w) of the grid, N = h w.
         step: pixels between its points.
@@ -50,6 +51,7 @@ class Shell:
     rim: Array
     hanging: Mask
     lookup: Array
+    hairy: Array
     solid: Array
     shape: tuple[int, int]
     step: int
@@ -254,7 +256,7 @@ def build_shell(
     faces = np.concatenate([faces, faces[:, ::-1] + h * w]).astype(np.int64)
     normals = np.concatenate([grid_normals(front), -grid_normals(back)])
     hidden = _behind_the_face(relief.behind, anchors >= 0, hair, opacity)
-    lookup = strands(front, back, normals[: h * w].reshape(h, w, 3), hidden, step, camera.focal)
+    lookup = unrolled(front, back, normals[: h * w].reshape(h, w, 3), hidden, step, camera.focal)
     points = np.concatenate([front.reshape(-1, 3), back.reshape(-1, 3)])
     anchor, away = _nearest(anchors)
     away = away * step * -z / camera.focal
@@ -270,12 +272,14 @@ def build_shell(
         rim=(away < RIM_WIDTH).astype(np.float32).reshape(-1),
         hanging=relief.hanging.reshape(-1),
         lookup=lookup,
+        hairy=np.tile(smoothstep(_from_nearest(hidden, opacity > SOLID), 0.2, 0.4).reshape(-1), 2),
         solid=np.tile(smoothstep(cv2.GaussianBlur(opacity, (0, 0), 1.5), 0.15, 0.4).reshape(-1), 2),
         shape=(h, w),
         step=step,
     )
 
 
+SOLID = 0.7  # opacity from which on hair is told from skin; around it what is nearest counts
 OFF = 2  # cells by which the face model's outline may be off
 
 
@@ -286,14 +290,14 @@ def _behind_the_face(behind: Mask, face: Mask, hair: Array, opacity: Array) -> A
 
 
 FACED = 0.35  # cosine between surface and line of sight from which on the photo's pixels show the surface well
+ROUND = 6.0  # cells over which the directions in which hair goes on are averaged, so that it is not torn
 
 
-def strands(front: Array, back: Array, normals: Array, hair: Array, step: int, focal: float) -> Array:
-    """Where in the photo each point of the shell finds the hair that it shows once it has turned to the camera.
+def unrolled(front: Array, back: Array, normals: Array, hair: Array, step: int, focal: float) -> Array:
+    """Where each point of the shell lies in a picture of the hair that goes on beyond what the photo shows of it.
 
-    A point whose surface the camera saw from its edge, or not at all, takes what lies as far on the other side of the
-    nearest well seen point as the point itself lies behind it, measured along the shell: hair is reflected there at
-    its own scale. Where there is less hair than that, it is reflected to and fro.
+    A point whose surface the camera saw from its edge, or not at all, lies as far beyond the nearest well seen point as
+    it lies behind it, measured along the shell: hair comes round at its own scale.
 
     Args:
         front, back: (h, w, 3) points of the shell, whose pixels are ``step * (column, row)``.
@@ -308,32 +312,20 @@ def strands(front: Array, back: Array, normals: Array, hair: Array, step: int, f
     h, w = hair.shape
     own = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).astype(np.float32)
     seen = (hair > 0.9) & (-(normals * front).sum(-1) / np.linalg.norm(front, axis=-1) > FACED)
+    seen = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), 2.0) > 0.5
     if not seen.any():
         return np.tile(own.reshape(-1, 2) * step, (2, 1))
     y, x = _nearest_cells(seen)
     origin = np.stack([x, y], -1).astype(np.float32)
-    inward = cv2.GaussianBlur(origin - own, (0, 0), 2.0)
-    inward /= np.maximum(np.linalg.norm(inward, axis=-1, keepdims=True), 1e-6)
-    room = _room(seen.astype(np.float32), origin, inward)
+    outward = own - origin
+    outward = cv2.GaussianBlur(outward / np.maximum(np.linalg.norm(outward, axis=-1, keepdims=True), 1), (0, 0), ROUND)
+    outward /= np.maximum(np.linalg.norm(outward, axis=-1, keepdims=True), 1e-6)
     out = []
     for points in (front, back):
         away = np.linalg.norm(points - front[y, x], axis=-1) * focal / (-front[y, x, 2] * step)
-        reach = room - np.abs(room - away % (2 * room))  # to and fro
-        keep = (hair < 0.3) | (seen if points is front else False)
-        target = np.where(keep[..., None], own, origin + inward * reach[..., None])
+        target = origin + outward * away[..., None]
         out.append(cv2.GaussianBlur(target.astype(np.float32), (0, 0), 0.7).reshape(-1, 2) * step)
     return np.concatenate(out).astype(np.float32)
-
-
-def _room(seen: Array, origin: Array, direction: Array, most: int = 40, stride: int = 2) -> Array:
-    """(h, w) cells, at least 2, that can be walked from an origin in a direction before what was seen ends."""
-    room = np.full(seen.shape, 2.0, np.float32)
-    going = np.ones(seen.shape, bool)
-    for distance in range(stride, most, stride):
-        x, y = np.moveaxis(origin + distance * direction, -1, 0)
-        going &= cv2.remap(seen, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) > 0.9
-        room[going] = distance
-    return np.maximum(cv2.GaussianBlur(room, (0, 0), 2.0), 2)
 
 
 def _nearest(anchors: NDArray[np.int64]) -> tuple[NDArray[np.int64], Array]:

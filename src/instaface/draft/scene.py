@@ -45,6 +45,7 @@ class Scene:
         throat: (H, W) float32 0..1 where the neck is seen.
         head: (H, W, 4) float32 the same of the head, hair, ears and neck, without background in its colour.
         hair: (H, W) float32 0..1, hair.
+        strands: (H, W, 3) float32 0..255, the head's hair, continued all around it.
         bare: (H, W) float32 0..1, the person without hair and clothes.
         surface: (H, W) float32 0..1 where the camera sees the face model's surface and nothing in front of it.
         over: (H, W) float32 0..1 what may come before the face model: hair and ears, but not the skin right beside it.
@@ -77,6 +78,7 @@ class Scene:
     throat: Array
     head: Array
     hair: Array
+    strands: Array
     bare: Array
     surface: Array
     over: Array

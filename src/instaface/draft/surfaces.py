@@ -90,6 +90,7 @@ class Start:
         values[:nv, kernels.SOLID], values[nv:, kernels.SOLID] = 1, shell.solid
         values[:nv, kernels.WEIGHT], values[nv:, kernels.WEIGHT] = model.head_weight.numpy(), shell.weights
         values[nv:, kernels.LOOKUP : kernels.LOOKUP + 2] = shell.lookup
+        values[nv:, kernels.HAIR] = shell.hairy
         shadow = _shadow(scene, before)
         uv, size = model.uv.numpy(), scene.texture.colour.shape[0]
         with torch.no_grad():
@@ -138,7 +139,8 @@ class Surfaces:
             MOVED pixels, along x or y, between the photo and the edited view,
             SOLID 0..1 where the shell is opaque, smooth,
             WEIGHT 0..1, share of the head's turn,
-            LOOKUP (2) pixels of the photo where the shell finds hair like its own once it has turned.
+            LOOKUP (2) pixels of the scene's strands where the shell finds its hair once it has turned,
+            HAIR 0..1 where it is hair.
         change: 0..1, how far the new light is another one.
         moves: whether anything moves; new light alone moves nothing.
     """
