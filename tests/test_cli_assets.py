@@ -150,7 +150,7 @@ def test_the_evaluated_editor_may_have_another_face_model(stack, tmp_path):
     assert options.name == "geometric flame"
     (source,) = track(stack)
     case = Case(stack, "turn", Edit(turn=15))
-    target = source.parameters.replace(head=source.parameters.head + torch.tensor([[15.0, 0.0, 0.0]]))
+    target = source.parameters.replace(head=source.parameters.head + np.array([[15, 0, 0]], np.float32))
     turned = open_system(options).render(source, case, target).pixels
     assert turned.shape == source.photo.pixels.shape and (turned != source.photo.pixels).any()
     kept = open_system(options).render(source, Case(stack, "zero", Edit()), source.parameters).pixels

@@ -55,7 +55,7 @@ def scene(face, model):
 
 
 def expressed(face, model, **weights):
-    expression = face.parameters.expression.clone()
+    expression = face.parameters.torch().expression.clone()
     for name, weight in weights.items():
         expression[0, model.expression_names.index(name)] = weight
     return face.parameters.replace(expression=expression)
@@ -63,8 +63,8 @@ def expressed(face, model, **weights):
 
 def around_what_moves(model, face, edited, reach):
     """(H, W) bool: within ``reach`` pixels of vertices that move by a quarter of a pixel."""
-    with torch.no_grad():
-        before, after = (face.frame_camera.project(model.vertices(p)[0]).numpy() for p in (face.parameters, edited))
+    project = face.frame_camera.project
+    before, after = (project(np.asarray(model.vertices(p)[0])) for p in (face.parameters, edited))
     moved = np.abs(after - before)[:, :2].max(1) > 0.25
     touched = np.zeros((face.frame.height, face.frame.width), np.uint8)
     for x, y in np.concatenate([before[moved, :2], after[moved, :2]]).astype(int):

@@ -38,7 +38,7 @@ def photographed(model, parameters, drawn=None):
 
 
 def expressed(model, parameters, **weights):
-    expression = parameters.expression.clone()
+    expression = parameters.torch().expression.clone()
     for name, weight in weights.items():
         expression[0, model.expression_names.index(name)] = weight
     return parameters.replace(expression=expression)

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from skimage.data import astronaut
 
 from instaface import Edit, Editor
@@ -31,8 +30,8 @@ def test_an_edit_reports_what_it_did(editor, face):
     assert result.coverage.shape == result.mask.shape == (height, width)
     assert result.coverage.min() >= 0 and result.coverage.max() <= 1
     assert float(result.parameters.head[0, 0]) == -20
-    assert result.parameters.expression.abs().max() == 0
-    torch.testing.assert_close(result.parameters.identity, face.parameters.identity)
+    assert not result.parameters.expression.any()
+    np.testing.assert_array_equal(result.parameters.identity, face.parameters.identity)
     assert result.maps.mask.shape == (height, width) and result.maps.mask.max() == 1
     assert set(result.timings) == {"apply", "take apart", "draft", "composite"}
 

@@ -7,7 +7,7 @@ import torch
 from instaface.face import Camera
 from instaface.face.light import direction_from_angles, directional, shade
 from instaface.render import Maps, region_mask, render_maps
-from instaface.render.maps import sample_texture
+from instaface.render.torch_rasteriser import sample_texture
 from scenes import Sphere
 
 SIZE, RADIUS, DISTANCE = 256, 8.0, 60.0

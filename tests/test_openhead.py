@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from instaface.face import OpenHead
+from instaface.face import Camera, OpenHead, angles_from_rotation, rotation_from_angles
+from instaface.face.light import shade
 from instaface.face.openhead import MAX_GAZE
 
 UPPER_LID, LOWER_LID = {"Left": 386, "Right": 159}, {"Left": 374, "Right": 145}  # middle of the lids, MediaPipe
@@ -99,6 +100,33 @@ def test_gradients_reach_every_parameter(model):
     for name in ("identity", "expression", "head", "body", "translation", "gaze"):
         gradient = getattr(parameters, name).grad
         assert gradient is not None and gradient.abs().max() > 0, name
+
+
+def test_arrays_and_tensors_give_the_same_numbers(model):
+    generator = torch.Generator().manual_seed(3)
+    tensors = model.neutral(2).map(lambda t: t + 0.3 * torch.randn(t.shape, generator=generator))
+    arrays, plain = tensors.numpy(), OpenHead.load("numpy")
+    one, other = model.mesh(tensors), plain.mesh(arrays)
+    pairs = [
+        (one.vertices, other.vertices),
+        (one.normals(), other.normals()),
+        (model.landmarks(one.vertices, "mediapipe"), plain.landmarks(other.vertices, "mediapipe")),
+        (model.albedo(tensors.albedo), plain.albedo(arrays.albedo)),
+        (shade(one.normals(), tensors.light), shade(other.normals(), arrays.light)),
+        (angles_from_rotation(rotation_from_angles(tensors.head)), arrays.head),
+        (Camera.for_photo(9, 9).project(one.vertices), Camera.for_photo(9, 9).project(other.vertices)),
+    ]
+    for tensor, array in pairs:
+        assert isinstance(tensor, torch.Tensor) and isinstance(array, np.ndarray) and array.dtype == np.float32
+        np.testing.assert_allclose(tensor.numpy(), array, atol=1e-3)
+
+
+def test_parameters_are_all_arrays_or_all_tensors():
+    arrays = OpenHead.load("numpy").neutral()
+    assert all(isinstance(value, np.ndarray) for value in vars(arrays).values())
+    mixed = arrays.replace(head=torch.ones(1, 3))
+    assert all(isinstance(value, torch.Tensor) for value in vars(mixed).values())
+    assert all(isinstance(value, np.ndarray) for value in vars(mixed.numpy()).values())
 
 
 def test_turning_the_head_leaves_the_shoulders(model):

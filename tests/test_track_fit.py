@@ -220,7 +220,7 @@ def lips_read(model: OpenHead, smile: float) -> dict[str, float]:
         maps = render_maps(model, person.replace(head=person.head * 0.5, light=light), CAMERA)
         mask = maps.mask[..., None]
         (seen,) = track(pixels_from_linear(maps.rendering * mask + 0.3 * (1 - mask)))
-        weights.append(seen.parameters.expression[0].numpy())
+        weights.append(seen.parameters.expression[0])
     mean = np.mean(weights, 0)
     return {
         name: float(np.mean([mean[i] for i, full in enumerate(model.expression_names) if full.startswith(name)]))

@@ -264,7 +264,9 @@ def choose(faces: Sequence[TrackedFace], which: str) -> list[TrackedFace]:
 
 
 def _equal(a: FaceParameters, b: FaceParameters) -> bool:
-    return all((getattr(a, name) == getattr(b, name)).all() for name in ("head", "expression", "gaze", "light", "jaw"))
+    return all(
+        np.array_equal(getattr(a, name), getattr(b, name)) for name in ("head", "expression", "gaze", "light", "jaw")
+    )
 
 
 class _Clock:

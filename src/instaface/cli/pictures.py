@@ -128,9 +128,9 @@ def draw_faces(faces: Sequence[TrackedFace], model: MorphableModel) -> Pixels:
 def _mesh_layer(face: TrackedFace, model: MorphableModel, size: tuple[int, int], scale: float) -> Image.Image:
     layer = Image.new("RGBA", size)
     draw = ImageDraw.Draw(layer)
-    points = face.camera.project(model.vertices(face.parameters)[0])[:, :2].numpy() * scale
-    outside = np.isin(model.faces.numpy(), np.concatenate([model.regions[name] for name in ("skin", "eyes")])).all(1)
-    a, b, c = (points[model.faces[outside, k].numpy()] for k in range(3))
+    points = np.asarray(face.camera.project(model.vertices(face.parameters)[0])[:, :2]) * scale
+    faces, shown = np.asarray(model.faces), np.concatenate([model.regions[name] for name in ("skin", "eyes")])
+    a, b, c = (points[corner] for corner in faces[np.isin(faces, shown).all(1)].T)
     towards = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) < (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     for triangle in np.stack([a, b, c], 1)[towards]:
         draw.polygon([tuple(corner) for corner in triangle], outline=(0, 255, 170, 80))

@@ -7,7 +7,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import ArrayLike
 
 from instaface import __version__
 from instaface.editor import EditResult
@@ -15,7 +16,7 @@ from instaface.face import FaceParameters, MorphableModel
 from instaface.track import TrackedFace
 
 LIBRARIES = ("torch", "numpy", "mediapipe", "numba", "opencv-contrib-python-headless", "pillow")
-_LUMINANCE = torch.tensor([0.2126, 0.7152, 0.0722])
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def versions() -> dict[str, str]:
@@ -92,7 +93,7 @@ def light_direction(parameters: FaceParameters) -> tuple[float, float, float]:
 
     From the linear part of the light's luminance; the last number is its length over the mean shading.
     """
-    light = parameters.light[0] @ _LUMINANCE
+    light = np.asarray(parameters.light[0]) @ _LUMINANCE
     x, y, z = light[1:4].tolist()
     length = math.sqrt(x * x + y * y + z * z)
     if length < 1e-6:
@@ -101,12 +102,12 @@ def light_direction(parameters: FaceParameters) -> tuple[float, float, float]:
     return round(azimuth, 1), round(elevation, 1), round(length / max(float(light[0]), 1e-6), 2)
 
 
-def _numbers(tensor: torch.Tensor, digits: int) -> list[float]:
-    return [round(value, digits) for value in tensor.tolist()]
+def _numbers(values: ArrayLike, digits: int) -> list[float]:
+    return [round(value, digits) for value in np.asarray(values).tolist()]
 
 
-def _named(names: tuple[str, ...], tensor: torch.Tensor) -> dict[str, float]:
-    return dict(zip(names, _numbers(tensor, 2), strict=True))
+def _named(names: tuple[str, ...], values: ArrayLike) -> dict[str, float]:
+    return dict(zip(names, _numbers(values, 2), strict=True))
 
 
 def _timings(timings: dict[str, float]) -> dict[str, float]:

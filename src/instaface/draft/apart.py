@@ -319,7 +319,7 @@ def _shell(
     anchors = np.where(face, view.vertex[np.ix_(rows, columns)], -1)
     shell = build_shell(view.camera, relief, middle, weights, cells, step, anchors, hairy, opacity)
     # Skin right beside the face model turns as that does.
-    own = model.head_weight.numpy()[shell.anchor].reshape(face.shape)
+    own = np.asarray(model.head_weight)[shell.anchor].reshape(face.shape)
     bare_rim = (shell.rim * shell.follow).reshape(shell.shape) * (hairy < 0.3)
     weights += cv2.GaussianBlur(bare_rim, (0, 0), 1) * (own - weights)
     close = to_grid(beside.astype(np.float32), step) > 0.5
@@ -338,7 +338,7 @@ def _drawn_along(weights: Array, skin: Mask, turning: Mask, staying: Mask) -> Ar
 
 def _next_to(shell: Shell, model: MorphableModel, *regions: str) -> Mask:
     """(N,) points of the shell of which the nearest vertex of the face model is in one of the regions."""
-    inside = [model.regions[name].numpy() for name in regions if name in model.regions]
+    inside = [np.asarray(model.regions[name]) for name in regions if name in model.regions]
     return np.isin(shell.anchor, np.concatenate(inside) if inside else [])
 
 
@@ -376,9 +376,9 @@ def _grow(cells: Mask) -> Mask:
 
 def _middle(view: View, model: MorphableModel) -> float:
     """z of the plane through the skull's widest points, in which its silhouette lies."""
-    of_skull = model.head_weight.numpy() > 0.99
+    of_skull = np.asarray(model.head_weight) > 0.99
     if "ears" in model.regions:
-        of_skull[model.regions["ears"].numpy()] = False
+        of_skull[np.asarray(model.regions["ears"])] = False
     head = view.vertices[of_skull]
     off_axis = np.abs(head[:, 0] - np.median(head[:, 0]))
     return float(np.median(head[off_axis > np.quantile(off_axis, 0.95), 2]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from instaface.draft.fill import smoothstep
@@ -24,9 +23,8 @@ APART = 0.02  # of the canvas's longer side: twice how far from other things hai
 def canvas(face: TrackedFace, model: MorphableModel) -> tuple[Camera, Margins]:
     """Camera of the canvas, and its margins around the frame: some where the photo cuts the head, else none."""
     camera, person = face.frame_camera, face.matte.person - face.matte.clothes
-    with torch.no_grad():
-        points = camera.project(model.vertices(face.parameters)[0]).numpy()
-    head = points[model.head_weight.numpy() > 0.99]
+    points = camera.project(np.asarray(model.vertices(face.parameters)[0]))
+    head = points[np.asarray(model.head_weight) > 0.99]
     reach = int(REACH * (head[:, 1].max() - head[:, 1].min()))
     chin = int(np.clip(head[:, 1].max(), 1, camera.height))
     borders = person[:chin, 0], person[0], person[:chin, -1], np.zeros(1)

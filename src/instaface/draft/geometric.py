@@ -46,7 +46,8 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     head = _without_holes(carry_face(scene, surfaces, edited))
     hair = carry(scene, surfaces, patches["front"], before=_spread([neck, head], scene.depth.shape))
     glasses = carry_glasses(scene, edited, before=_spread([head], scene.depth.shape))
-    relit = None if edited.light.equal(scene.parameters.light) else _continued_light([neck, head], scene.depth.shape)
+    same_light = np.array_equal(edited.light, scene.parameters.light)
+    relit = None if same_light else _continued_light([neck, head], scene.depth.shape)
     if relit is not None:
         end_softly(neck, relit)
     gone = _gone(scene, surfaces)

@@ -79,10 +79,11 @@ def build_sheet(
         parameters: of the tracked face.
         rest: (V, 3) float32 the unturned face, its neck joint in the origin.
     """
-    eyes = [rest[model.regions[name].numpy()] for name in ("eyeball_left", "eyeball_right") if name in model.regions]
+    names = [name for name in ("eyeball_left", "eyeball_right") if name in model.regions]
+    eyes = [rest[np.asarray(model.regions[name])] for name in names]
     if len(eyes) < 2 or "ears" not in model.regions:
         return None
-    ears, around = rest[model.regions["ears"].numpy()], np.concatenate(eyes)
+    ears, around = rest[np.asarray(model.regions["ears"])], np.concatenate(eyes)
     skin = rest[(np.abs(rest[:, 1] - around[:, 1].mean()) < 0.5) & (np.abs(rest[:, 0] - around[:, 0].mean()) < 1)]
     front = max(float(around[:, 2].max()) + LENS_DISTANCE, float(skin[:, 2].max()))
     x, y = _on_plane(found.rims.reshape(-1, 2), camera, parameters, front - WRAP / 2)
@@ -110,9 +111,9 @@ def build_sheet(
 
 def _on_plane(xy: Array, camera: Camera, parameters: FaceParameters, z: float) -> tuple[Array, Array]:
     """x and y, in the unturned head's coordinates, of pixels on a plane across its line of sight."""
-    turn = rotation_from_angles(parameters.head[0]).numpy()
+    turn = np.asarray(rotation_from_angles(parameters.head[0]))
     rays = camera.unproject(xy, np.ones(len(xy), np.float32)) @ turn
-    origin = -parameters.translation[0].numpy() @ turn
+    origin = -np.asarray(parameters.translation[0]) @ turn
     points = origin + rays * ((z - origin[2]) / rays[:, 2])[:, None]
     return points[:, 0], points[:, 1]
 

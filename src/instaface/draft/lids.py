@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -54,13 +53,12 @@ class Lids:
         way, still = np.zeros((count, 3), np.float32), at_rest(parameters)
         if "eyelids" not in model.regions or not set(BLINK) <= set(model.expression_names):
             return cls(hidden, lashes, leader, way, way)
-        shut = still.expression.clone()
+        shut = still.expression + 0  # a copy
         shut[:, [model.expression_names.index(name) for name in BLINK]] = 1
-        with torch.no_grad():
-            before, after = (model.vertices(p)[0].numpy() for p in (still, still.replace(expression=shut)))
-        faces = model.faces.numpy()[skin]
+        before, after = (np.asarray(model.vertices(p)[0]) for p in (still, still.replace(expression=shut)))
+        faces = np.asarray(model.faces)[skin]
         eyelids = np.zeros(count, bool)
-        eyelids[model.regions["eyelids"].numpy()] = True
+        eyelids[np.asarray(model.regions["eyelids"])] = True
         edge = _border(faces[eyelids[faces].any(1)])
         edge = edge[eyelids[edge]]
         if not len(edge):
@@ -104,5 +102,5 @@ def _border(faces: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def at_rest(parameters: FaceParameters) -> FaceParameters:
     """The same face unturned, its neck joint in the origin."""
-    zero = torch.zeros_like(parameters.head)
-    return parameters.replace(head=zero, body=zero, translation=zero)
+    still = 0 * parameters.head
+    return parameters.replace(head=still, body=still, translation=still)

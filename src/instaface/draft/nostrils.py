@@ -25,13 +25,13 @@ def nostrils(model: MorphableModel) -> Array:
     deep = np.zeros(len(model.head_weight), np.float32)
     if "nose" not in model.regions:
         return deep
-    nose = model.regions["nose"].numpy()
+    nose = np.asarray(model.regions["nose"])
     index = np.full(len(deep), -1, np.int32)
     index[nose] = np.arange(len(nose))
-    faces = index[model.faces.numpy()]
+    faces = index[np.asarray(model.faces)]
     faces = faces[(faces >= 0).all(1)]
     mesh = model.mesh(model.neutral())
-    points, normals = mesh.vertices[0].numpy()[nose], mesh.normals()[0].numpy()[nose]
+    points, normals = np.asarray(mesh.vertices[0])[nose], np.asarray(mesh.normals()[0])[nose]
     towards = evenly(DIRECTIONS)
     light = np.maximum(normals @ towards.T, 0)
     shut = np.stack([~reached(points, faces, direction, SIDE, WALL) for direction in towards], -1)

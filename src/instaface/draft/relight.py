@@ -11,10 +11,8 @@ import functools
 
 import cv2
 import numpy as np
-import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from torch import Tensor
 
 from instaface.draft.fill import push_pull, smoothstep
 from instaface.draft.kernels import relight_rows
@@ -22,7 +20,7 @@ from instaface.draft.texture import unwrap
 from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.face.colour import linear_from_srgb
 from instaface.face.light import shade
-from instaface.render.maps import sample_texture
+from instaface.render.maps import albedo_picture
 from instaface.render.occlusion import unshadowed
 from instaface.render.rasterise import in_bands, interpolate, rasterise
 from instaface.track import TrackedFace
@@ -36,7 +34,7 @@ DIMMEST = 0.08  # of the mean shading: where less light falls there is nothing t
 TINT = 0.3  # share of the old light's changes of colour over the face that is believed
 
 
-def shading(normals: Array, light: Tensor, shadow: Array | float = 1.0) -> Array:
+def shading(normals: Array, light: ArrayLike, shadow: Array | float = 1.0) -> Array:
     """(N, 3) light on surfaces, with an even colour and never close to nothing.
 
     Args:
@@ -44,20 +42,22 @@ def shading(normals: Array, light: Tensor, shadow: Array | float = 1.0) -> Array
         light: (1, 9, 3) coefficients.
         shadow: (N, 1) share of the light that is left where the head shades itself.
     """
-    mean = facing_colour(light)
-    even = TINT * torch.eye(3) + (1 - TINT) / 3  # of colours over their mean: shading is linear in the light
-    lit = shade(torch.from_numpy(normals)[None].float(), light / torch.from_numpy(mean) @ even)[0].numpy() * shadow
+    light, mean = np.asarray(light), facing_colour(light)
+    even = (TINT * np.eye(3) + (1 - TINT) / 3).astype(np.float32)  # of colours over their mean
+    even_light = light / mean @ even  # shading is linear in the light
+    lit = shade(np.asarray(normals, np.float32)[None], even_light)[0] * shadow
     return mean * (np.float32(DIMMEST) + _softplus(lit - np.float32(DIMMEST), np.float32(0.5 * DIMMEST)))
 
 
-def facing_colour(light: Tensor) -> Array:
+def facing_colour(light: ArrayLike) -> Array:
     """(3,) mean shading of surfaces that face the camera, weighted by the cosine of their slope.
 
     Its colour is what a photo's skin shows of a light; the mean over all directions, which counts what comes from
     behind, may have quite another one.
     """
-    facing = light[0, 0] + 2 / 3 * light[0, 3] + 1 / 2 * light[0, 8]
-    return torch.maximum(facing, 0.3 * light[0, 0]).clamp(min=1e-3).numpy()
+    own = np.asarray(light)[0]
+    facing = own[0] + 2 / 3 * own[3] + 1 / 2 * own[8]
+    return np.maximum(facing, 0.3 * own[0]).clip(1e-3)
 
 
 def _softplus(x: Array, width: np.float32) -> Array:
@@ -75,17 +75,17 @@ def bounded(log: Array) -> Array:
 
 def head_shadow(model: MorphableModel, parameters: FaceParameters) -> Array:
     """(V, 1) share of the light that the head itself lets through to each vertex."""
-    with torch.no_grad():
-        return unshadowed(model, parameters, parameters.light[0]).numpy()[:, None]
+    return unshadowed(model, parameters, parameters.light[0])[:, None]
 
 
 DIFFERENT = 0.3  # change of a light's direction, over its mean, from which on it is another light
 
 
-def light_change(before: Tensor, after: Tensor) -> float:
+def light_change(before: ArrayLike, after: ArrayLike) -> float:
     """0 for the same light, also brighter or darker, to 1 for one from elsewhere, harder or softer; (1, 9, 3) each."""
-    one, other = (light[0, 1:4].mean(-1) / light[0, 0].mean().clamp(min=1e-3) for light in (before, after))
-    return float(smoothstep((one - other).norm().numpy(), 0.0, DIFFERENT))
+    lights = (np.asarray(light)[0] for light in (before, after))
+    one, other = (light[1:4].mean(-1) / light[0].mean().clip(1e-3) for light in lights)
+    return float(smoothstep(np.array(np.linalg.norm(one - other), np.float32), 0.0, DIFFERENT))
 
 
 def relight(colour: Array, ratio: Array) -> Array:
@@ -134,11 +134,11 @@ def _frames(model: MorphableModel) -> sparse.csr_matrix:
     across the face; 1 at those that are free."""
     from scipy.spatial import cKDTree
 
-    across, regions = model.vertices(model.neutral())[0, :, :1].numpy(), model.regions
+    across, regions = np.asarray(model.vertices(model.neutral())[0, :, :1]), model.regions
     sources = np.repeat(np.arange(len(across))[:, None], AROUND, 1)
     for inner, outer in FRAMED.items():
         if inner in regions and len(regions.get(outer, ())) >= AROUND:
-            inside, around = regions[inner].numpy(), regions[outer].numpy()
+            inside, around = np.asarray(regions[inner]), np.asarray(regions[outer])
             nearest = cKDTree(across[around]).query(across[inside], min(WIDE, len(around)))[1]
             sources[inside] = around[nearest[:, np.linspace(0, nearest.shape[1] - 1, AROUND).astype(int)]]
     rows = np.repeat(np.arange(len(across)), AROUND)
@@ -204,8 +204,8 @@ def find_marks(
     if "face" not in model.regions:
         return marks
     # 1. The part of the picture with the face, shrunk.
-    points = camera.project(torch.from_numpy(mesh[:, :3])).numpy()
-    face = points[model.regions["face"].numpy(), :2]
+    points = camera.project(mesh[:, :3])
+    face = points[np.asarray(model.regions["face"]), :2]
     x0, y0 = np.maximum(np.floor(face.min(0)).astype(int), 0)
     x1, y1 = np.minimum(np.ceil(face.max(0)).astype(int), (width, height))
     if x1 - x0 < 16 or y1 - y0 < 16:
@@ -215,12 +215,12 @@ def find_marks(
     points[:, :2] = (points[:, :2] - (x0, y0)) * (size[0] / (x1 - x0), size[1] / (y1 - y0))
     seen, free = (cv2.resize(part[window], size, interpolation=cv2.INTER_AREA) for part in (photo, bare))
     # 2. What its skin would look like there, and how far the photo is from that.
-    raster = rasterise(points, model.faces.numpy(), size[1], size[0])
+    raster = rasterise(points, np.asarray(model.faces), size[1], size[0])
     lit = shading(mesh[:, 3:], parameters.light, head_shadow(model, parameters))
     values = np.concatenate([lit, _skin(model, mesh), _lower(model)[:, None]], 1).astype(np.float32)
-    values = interpolate(raster, model.faces.numpy(), values)
-    uv = interpolate(raster, model.uv_faces.numpy(), model.uv.numpy())
-    albedo = sample_texture(model.albedo(parameters.albedo), torch.from_numpy(uv)[None])[0].numpy()
+    values = interpolate(raster, np.asarray(model.faces), values)
+    uv = interpolate(raster, np.asarray(model.uv_faces), np.asarray(model.uv))
+    albedo = _texels(albedo_picture(model, parameters), uv)
     away = np.log(linear_from_srgb(seen / 255) + BLACK) - np.log(albedo * values[..., :3] + BLACK)
     trust = (raster.covered * smoothstep(free, 0.8, 1.0) * values[..., 3]).astype(np.float32)
     # 3. Its large and smooth parts, but for the borders of shadows.
@@ -246,11 +246,16 @@ def find_marks(
 
 def marks_of(face: TrackedFace, model: MorphableModel) -> Array:
     """:func:`find_marks` over the frame of a tracked face: (H, W, 3) float32."""
-    with torch.no_grad():
-        posed = model.mesh(face.parameters)
-    mesh = torch.cat([posed.vertices[0], posed.normals()[0]], 1).numpy()
+    posed = model.mesh(face.parameters)
+    mesh = np.concatenate([np.asarray(part[0]) for part in (posed.vertices, posed.normals())], 1)
     bare = (face.matte.person - face.matte.hair - face.matte.clothes).clip(0, 1)
     return find_marks(model, face.parameters, face.frame_camera, mesh, face.frame_pixels.astype(np.float32), bare)
+
+
+def _texels(texture: Array, uv: Array) -> Array:
+    """(H, W, 3) values of an (S, S, 3) texture, row 0 at v = 1, at (H, W, 2) texture coordinates."""
+    across, down = len(texture) * uv[..., 0] - 0.5, len(texture) * (1 - uv[..., 1]) - 0.5
+    return cv2.remap(texture, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 BLACK = 0.004  # linear: below this the logarithm says nothing
@@ -277,10 +282,10 @@ def _smooth_parts(values: Array) -> Array:
 def _skin(model: MorphableModel, mesh: Array) -> Array:
     """(V, 1) 1 on plain skin that faces the camera."""
     plain = np.zeros(len(mesh), np.float32)
-    plain[model.regions["face"].numpy()] = 1
+    plain[np.asarray(model.regions["face"])] = 1
     for region in PLAIN_NOT:
         if region in model.regions:
-            plain[model.regions[region].numpy()] = 0
+            plain[np.asarray(model.regions[region])] = 0
     facing = -(mesh[:, :3] * mesh[:, 3:]).sum(-1) / np.linalg.norm(mesh[:, :3], axis=-1)
     return (plain * smoothstep(facing, 0.15, 0.4))[:, None]
 
@@ -289,8 +294,8 @@ def _lower(model: MorphableModel) -> Array:
     """(V,) 0 above the nose's lower end to 1 below it, where beards grow."""
     if "nose" not in model.regions:
         return np.ones(len(model.head_weight), np.float32)
-    y = model.vertices(model.neutral())[0, :, 1].numpy()
-    end = y[model.regions["nose"].numpy()].min()
+    y = np.asarray(model.vertices(model.neutral())[0, :, 1])
+    end = y[np.asarray(model.regions["nose"])].min()
     return smoothstep(-y, -end - 0.5, -end + 0.5).astype(np.float32)
 
 

@@ -117,6 +117,13 @@ class Scene:
         return Start.of(self)
 
     @cached_property
+    def shadowed(self) -> Array:
+        """(V, 3) float32 shading of the surfaces in the photo's light, shadows included; only new light asks for it."""
+        from instaface.draft.surfaces import shadowed
+
+        return shadowed(self)
+
+    @cached_property
     def behind_teeth(self) -> Array:
         """(H, W) float32: ``open``, -1 where the photo shows the row of teeth, and where it may show lips instead since
         it shows nothing of the mouth's inside around."""

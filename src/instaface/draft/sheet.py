@@ -12,12 +12,12 @@ Array = NDArray[np.float32]
 
 def on_head(points: Array, parameters: FaceParameters) -> Array:
     """(N, 3) camera space, from points about the neck joint of the unturned head."""
-    return turned(points, parameters) + parameters.translation[0].numpy()
+    return turned(points, parameters) + np.asarray(parameters.translation[0])
 
 
 def turned(vectors: Array, parameters: FaceParameters) -> Array:
     """(N, 3) vectors of the unturned head, as the head has them."""
-    return vectors @ rotation_from_angles(parameters.head[0]).numpy().T
+    return vectors @ np.asarray(rotation_from_angles(parameters.head[0])).T
 
 
 def sheet_faces(rows: int, columns: int) -> NDArray[np.int64]:

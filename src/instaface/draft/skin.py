@@ -14,6 +14,7 @@ from instaface.draft.texture import Texture, complete, greyish, matched, unwrap
 from instaface.draft.view import Parts, View, without_rim
 from instaface.face import FaceParameters, MorphableModel
 from instaface.face.colour import srgb_from_linear
+from instaface.render.maps import albedo_picture
 from instaface.render.rasterise import visible
 
 Array = NDArray[np.float32]
@@ -58,7 +59,7 @@ def skin_texture(
     groups = [ears & left, ears & ~left, scalp & ~ears]
     texture = complete(colour, seen, haired, occupied & ~within, shading, groups, bald=lid)
     # What opens the mouth or turns the eyes shows was rarely seen: the model's own colours, matched to what was seen.
-    albedo = cv2.resize(model.albedo(parameters.albedo)[0].permute(1, 2, 0).numpy(), occupied.shape[::-1])
+    albedo = cv2.resize(albedo_picture(model, parameters), occupied.shape[::-1])
     mixed = texture.colour * (1 - lid[..., None] * lashes)
     for part in (parts.teeth, parts.inside & ~parts.teeth, parts.irises, parts.eyes & ~parts.irises):
         texels = part[face] & occupied
@@ -78,7 +79,7 @@ EYE_SHADE = 0.45  # share of the light that lids and brows leave the eyes; as me
 
 def _tint(model: MorphableModel, parameters: FaceParameters, occupied: Mask) -> Array:
     """(S, S, 3) the face's own colours over its usual one, as a factor of sRGB values."""
-    albedo = cv2.resize(model.albedo(parameters.albedo)[0].permute(1, 2, 0).numpy(), occupied.shape[::-1])
+    albedo = cv2.resize(albedo_picture(model, parameters), occupied.shape[::-1])
     values = srgb_from_linear(albedo.clip(0.01, 1))
     return (values / np.median(values[occupied], 0)).clip(*SHADED).astype(np.float32)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from instaface.draft import kernels
@@ -61,7 +60,6 @@ class Start:
         step: (N,) int64 which of ``LEVELS`` steps of the head's turn they follow.
         places: (V, 3) float32 in the photo: x, y, depth.
         lit: (V, 3) float32 shading.
-        shadowed: (V, 3) float32 shading, with the shadow that the head casts on itself.
         sizes: (M,) float32 area in the picture of the triangles around each vertex of the mesh.
         rest: (M, 3) vertices of the unturned face.
     """
@@ -73,9 +71,8 @@ class Start:
     step: NDArray[np.int64]
     places: Array
     lit: Array
-    shadowed: Array
     sizes: Array
-    rest: torch.Tensor
+    rest: Array
 
     @classmethod
     def of(cls, scene: Scene) -> Start:
@@ -88,22 +85,19 @@ class Start:
         values = np.zeros((len(points), kernels.COLUMNS), np.float32)
         values[:, kernels.BEFORE : kernels.BEFORE + 3], values[:, kernels.FACING] = points, facing
         values[:nv, kernels.SOLID], values[nv:, kernels.SOLID] = 1, shell.solid
-        values[:nv, kernels.WEIGHT], values[nv:, kernels.WEIGHT] = model.head_weight.numpy(), shell.weights
+        values[:nv, kernels.WEIGHT], values[nv:, kernels.WEIGHT] = np.asarray(model.head_weight), shell.weights
         values[nv:, kernels.LOOKUP : kernels.LOOKUP + 2] = shell.lookup
         values[nv:, kernels.HAIR] = shell.hairy
-        shadow = _shadow(scene, before)
-        uv, size = model.uv.numpy(), scene.texture.colour.shape[0]
-        with torch.no_grad():
-            rest = model.vertices(at_rest(before))[0]
+        uv, size = np.asarray(model.uv), scene.texture.colour.shape[0]
+        rest = np.asarray(model.vertices(at_rest(before))[0])
         return cls(
             patches=_patches(scene),
             uv=np.stack([uv[:, 0], 1 - uv[:, 1]], -1).astype(np.float32) * size,
             values=values,
-            local=shell.points - before.translation[0].numpy(),
+            local=shell.points - np.asarray(before.translation[0]),
             step=np.rint(shell.weights * LEVELS).astype(np.int64),
             places=places,
             lit=shading(normals, before.light),
-            shadowed=shading(normals, before.light, shadow),
             sizes=_sizes(places[:nv], model),
             rest=rest,
         )
@@ -118,7 +112,7 @@ def _patches(scene: Scene) -> dict[str, Patch]:
         "eyes": parts.eyes,
         "mouth": parts.inside & ~scene.hidden,
     }
-    faces, uv_faces = model.faces.numpy(), model.uv_faces.numpy()
+    faces, uv_faces = np.asarray(model.faces), np.asarray(model.uv_faces)
     patches = {name: Patch.of(MESH, faces[mask], uv_faces[mask]) for name, mask in chosen.items()}
     front, back = np.split(len(scene.vertices) + scene.shell.faces, 2)
     return patches | {"front": Patch.of(FRONT, front), "back": Patch.of(BACK, back)}
@@ -154,10 +148,9 @@ class Surfaces:
     def pose(cls, scene: Scene, edited: FaceParameters, model: MorphableModel) -> Surfaces:
         start, nv = scene.start, len(scene.vertices)
         points, normals = (np.empty_like(start.places) for _ in range(2))
-        with torch.no_grad():
-            mesh = model.mesh(edited)
-            points[:nv] = mesh.vertices[0].numpy() + scene.raised[:, None] * up(edited)
-            normals[:nv] = mesh.normals()[0].numpy()
+        mesh = model.mesh(edited)
+        points[:nv] = np.asarray(mesh.vertices[0]) + scene.raised[:, None] * up(edited)
+        normals[:nv] = np.asarray(mesh.normals()[0])
         _turn_shell(scene, edited, model, points[nv:], normals[nv:])
         places, facing, moved = seen(scene.camera, points, normals, start.places)
         values = start.values.copy()
@@ -207,7 +200,7 @@ def _stretched(scene: Scene, places: Array, after: Array, edited: FaceParameters
     where more comes to be seen of the nostrils."""
     sizes, before = _sizes(places, scene.model), scene.start.sizes
     growth = (sizes + 1e-3) / (before + 1e-3)
-    unposed = (after - edited.translation[0].numpy()) @ rotation_from_angles(edited.head[0]).numpy()
+    unposed = (after - np.asarray(edited.translation[0])) @ np.asarray(rotation_from_angles(edited.head[0]))
     closing = scene.lids.hidden * smoothstep(scene.lids.closing(unposed), *CLOSING)
     small = SMALL * float(np.median(before[before > 0]))
     opened = nostrils(scene.model) * smoothstep((sizes + small) / (before + small), *OPENED)
@@ -217,7 +210,7 @@ def _stretched(scene: Scene, places: Array, after: Array, edited: FaceParameters
 def _sizes(places: Array, model: MorphableModel) -> Array:
     """(V,) area in the picture of the triangles around each vertex of the mesh, 0 for what faces away."""
     sizes = np.zeros(len(places), np.float32)
-    sizes_around(places, model.faces.numpy(), sizes)
+    sizes_around(places, np.asarray(model.faces), sizes)
     return sizes
 
 
@@ -229,24 +222,24 @@ def _turn_shell(scene: Scene, edited: FaceParameters, model: MorphableModel, poi
     its vertices, and what borders on the face goes along with its expression."""
     start, shell = scene.start, scene.shell
     before, after = (_skinning(parameters) for parameters in (scene.parameters, edited))
-    tables = (after @ torch.linalg.inv(before)).numpy(), _pull(scene, edited, model), before.numpy()
+    tables = after @ np.linalg.inv(before), _pull(scene, edited, model), before
     given = start.local, shell.normals, start.step
-    in_bands(turn_points, len(points), None, *given, *tables, edited.translation[0].numpy(), points, normals)
+    in_bands(turn_points, len(points), None, *given, *tables, np.asarray(edited.translation[0]), points, normals)
 
 
-def _skinning(parameters: FaceParameters) -> torch.Tensor:
+def _skinning(parameters: FaceParameters) -> Array:
     """(LEVELS + 1, 3, 3) matrices of points that follow the head not at all to wholly."""
-    w = torch.linspace(0, 1, LEVELS + 1)[:, None, None]
-    return w * rotation_from_angles(parameters.head[0]) + (1 - w) * rotation_from_angles(parameters.body[0])
+    w = np.linspace(0, 1, LEVELS + 1, dtype=np.float32)[:, None, None]
+    head, body = (np.asarray(rotation_from_angles(angles[0])) for angles in (parameters.head, parameters.body))
+    return w * head + (1 - w) * body
 
 
 def _pull(scene: Scene, edited: FaceParameters, model: MorphableModel) -> Array:
     """(n, 3) way that the face's expression pulls the shell's front and back, in the unturned head."""
     shell, before = scene.shell, scene.parameters
-    if all(getattr(edited, name).equal(getattr(before, name)) for name in ("expression", "gaze", "jaw")):
+    if all(np.array_equal(getattr(edited, name), getattr(before, name)) for name in ("expression", "gaze", "jaw")):
         return np.zeros((len(shell.anchor), 3), np.float32)
-    with torch.no_grad():
-        change = (model.vertices(at_rest(edited))[0] - scene.start.rest).numpy()
+    change = np.asarray(model.vertices(at_rest(edited))[0]) - scene.start.rest
     pull = change[shell.anchor] * shell.follow[:, None]
     return cv2.GaussianBlur(pull.reshape(*shell.shape, 3), (0, 0), 1.5).reshape(-1, 3)
 
@@ -254,15 +247,21 @@ def _pull(scene: Scene, edited: FaceParameters, model: MorphableModel) -> Array:
 def _ratio(scene: Scene, edited: FaceParameters, model: MorphableModel, normals: Array) -> Array:
     """(V, 3) shading in the edited view, with ``normals`` there, over shading in the photo."""
     start, shell, nv = scene.start, scene.shell, len(scene.vertices)
-    if edited.light.equal(scene.parameters.light):
+    if np.array_equal(edited.light, scene.parameters.light):
         ratio = shading(normals, edited.light) / start.lit
     else:
-        ratio = shading(normals, edited.light, _shadow(scene, edited)) / start.shadowed
+        ratio = shading(normals, edited.light, _shadow(scene, edited)) / scene.shadowed
     if scene.grey:
         ratio[:] = ratio.mean(-1, keepdims=True)
     log = np.log(ratio)
     log[:nv] = framed(model, log[:nv])
     return surface_ratio(log, shell.anchor, shell.follow, shell.shape)
+
+
+def shadowed(scene: Scene) -> Array:
+    """(V, 3) shading of the surfaces as the photo shows them, with the shadow that the head casts on itself."""
+    normals = np.concatenate([scene.normals, scene.shell.normals])
+    return shading(normals, scene.parameters.light, _shadow(scene, scene.parameters))
 
 
 def _shadow(scene: Scene, parameters: FaceParameters) -> Array:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
@@ -44,8 +43,8 @@ def raised(
         return out
     # 1. The row's edge in the middle of the face, and the photo around it, upright.
     teeth = np.zeros(len(vertices), bool)
-    teeth[model.regions["teeth"].numpy()] = True
-    local = (vertices - parameters.translation[0].numpy()) @ rotation_from_angles(parameters.head[0]).numpy()
+    teeth[np.asarray(model.regions["teeth"])] = True
+    local = (vertices - np.asarray(parameters.translation[0])) @ np.asarray(rotation_from_angles(parameters.head[0]))
     front = np.flatnonzero(upper & teeth & (np.abs(local[:, 0]) < WIDE))
     edge = front[local[front, 1] < local[front, 1].min() + EDGE]
     window = _upright(vertices[edge].mean(0), parameters, camera)
@@ -67,20 +66,20 @@ def upper_jaw(model: MorphableModel) -> Mask:
     if "teeth" not in model.regions or "jawOpen" not in model.expression_names:
         return out
     shut = model.neutral()
-    ajar = shut.expression.clone()
+    ajar = shut.expression + 0  # a copy
     ajar[0, model.expression_names.index("jawOpen")] = 1
-    with torch.no_grad():
-        moved = (model.vertices(shut.replace(expression=ajar)) - model.vertices(shut))[0].norm(dim=-1).numpy()
+    before, after = (np.asarray(model.vertices(p)[0]) for p in (shut, shut.replace(expression=ajar)))
+    moved = np.linalg.norm(after - before, axis=-1)
     for region in ("teeth", "gums"):
-        out[model.regions[region].numpy()] = True
+        out[np.asarray(model.regions[region])] = True
     return out & (moved < EDGE)
 
 
 def _upright(middle: Array, parameters: FaceParameters, camera: Camera) -> Array:
     """(2, 3) from samples around a point of the head, rows along the head's height, to pixels."""
-    turn = rotation_from_angles(parameters.head[0]).numpy()
+    turn = np.asarray(rotation_from_angles(parameters.head[0]))
     corners = np.stack([middle, middle + turn[:, 0], middle - turn[:, 1]])
-    origin, right, down = camera.project(torch.from_numpy(corners)).numpy()[:, :2]
+    origin, right, down = camera.project(corners)[:, :2]
     right, down = STEP * (right - origin), STEP * (down - origin)
     start = origin - right * WIDE / STEP - down * HIGH / STEP - 0.5
     return np.stack([right, down, start], 1).astype(np.float64)
@@ -166,9 +165,9 @@ def find_row(
     if not upper.any() or not mouth.any():
         return None
     # 1. A sheet along the arch, and the photo on it, where teeth stand upright.
-    upper[model.regions["gums"].numpy()] = False
+    upper[np.asarray(model.regions["gums"])] = False
     points, ends = _arch(rest[upper])
-    at = camera.project(torch.from_numpy(on_head(points.reshape(-1, 3), parameters))).numpy()[:, :2] - 0.5
+    at = camera.project(on_head(points.reshape(-1, 3), parameters))[:, :2] - 0.5
     x, y = np.moveaxis(at.reshape(*points.shape[:2], 2), -1, 0)
     colour, opening = (cv2.remap(image, x, y, cv2.INTER_LINEAR) for image in (photo, mouth))
     # 2. From where to where each column shows a tooth.
@@ -189,7 +188,7 @@ def find_row(
     top, bottom = np.where(shown, top, first), np.where(shown, bottom, last)
     # 3. Each column goes on upwards, and down to where its tooth ends.
     picture, seen = _continued(colour, opened, top, bottom, bottom - top > SHORT / STEP, edge)
-    return Row(*_grid(points), picture, seen, upper[model.faces.numpy()].all(1))
+    return Row(*_grid(points), picture, seen, upper[np.asarray(model.faces)].all(1))
 
 
 def _arch(teeth: Array) -> tuple[Array, Array]:

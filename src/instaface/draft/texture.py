@@ -50,10 +50,10 @@ def unwrap(
     Returns:
         (S, S, C) float32 values, (S, S) occupied texels, (S, S) int32 their triangles (0 where there is none).
     """
-    uv = model.uv.numpy() * size
+    uv = np.asarray(model.uv) * size
     uv = np.stack([uv[:, 0], size - uv[:, 1], np.ones(len(uv), np.float32)], -1).astype(np.float32)
-    raster = rasterise(uv, model.uv_faces.numpy(), size, size)
-    return interpolate(raster, model.faces.numpy(), points), raster.covered, np.maximum(raster.face_index, 0)
+    raster = rasterise(uv, np.asarray(model.uv_faces), size, size)
+    return interpolate(raster, np.asarray(model.faces), points), raster.covered, np.maximum(raster.face_index, 0)
 
 
 def complete(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from instaface.draft.lids import at_rest
@@ -78,8 +77,8 @@ def _faces_of(model: MorphableModel, *regions: str, touching: bool = False) -> M
     member = np.zeros(len(model.head_weight), bool)
     for region in regions:
         if region in model.regions:
-            member[model.regions[region].numpy()] = True
-    corners = member[model.faces.numpy()]
+            member[np.asarray(model.regions[region])] = True
+    corners = member[np.asarray(model.faces)]
     return corners.any(1) if touching else corners.all(1)
 
 
@@ -152,29 +151,28 @@ class View:
     @classmethod
     def of(cls, camera: Camera, model: MorphableModel, parameters: FaceParameters, photo: Array) -> View:
         parts = Parts.of(model)
-        with torch.no_grad():
-            mesh = model.mesh(parameters)
-            vertices = mesh.vertices[0].numpy()
-            projected = camera.project(mesh.vertices[0]).numpy().astype(np.float32)
-            rest = model.vertices(at_rest(parameters))[0].numpy()
-        raster = rasterise(projected, model.faces.numpy(), camera.height, camera.width)
+        mesh = model.mesh(parameters)
+        vertices = np.asarray(mesh.vertices[0])
+        projected = camera.project(vertices)
+        rest = np.asarray(model.vertices(at_rest(parameters))[0])
+        raster = rasterise(projected, np.asarray(model.faces), camera.height, camera.width)
         above = raised(model, parameters, vertices, camera, photo, _shown(raster, parts.inside).astype(np.float32))
         if above.any():
             vertices = vertices + above[:, None] * up(parameters)
-            projected = camera.project(torch.from_numpy(vertices)).numpy()
-            raster = rasterise(projected, model.faces.numpy(), camera.height, camera.width)
-        chin = projected[model.head_weight.numpy() > 0.99, 1].max()
+            projected = camera.project(vertices)
+            raster = rasterise(projected, np.asarray(model.faces), camera.height, camera.width)
+        chin = projected[np.asarray(model.head_weight) > 0.99, 1].max()
         skull = ~(parts.ears | parts.shoulders)
         return cls(
             camera=camera,
             vertices=vertices,
-            normals=mesh.normals()[0].numpy(),
+            normals=np.asarray(mesh.normals()[0]),
             raised=above,
             rest=rest + above[:, None] * np.array([0, 1, 0], np.float32),
             projected=projected,
             depth=raster.depth,
-            skull=rasterise(projected, model.faces.numpy()[skull], camera.height, camera.width).depth,
-            vertex=np.where(raster.covered, model.faces.numpy()[raster.face_index, 0], -1),
+            skull=rasterise(projected, np.asarray(model.faces)[skull], camera.height, camera.width).depth,
+            vertex=np.where(raster.covered, np.asarray(model.faces)[raster.face_index, 0], -1),
             part=_shown(raster, parts.face | parts.neck).astype(np.float32),
             neck=_shown(raster, parts.neck).astype(np.float32),
             ears=_shown(raster, parts.ears).astype(np.float32),
@@ -186,24 +184,24 @@ class View:
 
     def ear_rows(self, model: MorphableModel) -> tuple[float, float]:
         """Rows in pixels of the ears' top and bottom."""
-        ears = self.projected[model.regions["ears"].numpy() if "ears" in model.regions else slice(None), 1]
+        ears = self.projected[np.asarray(model.regions["ears"]) if "ears" in model.regions else slice(None), 1]
         return float(ears.min()), float(ears.max())
 
     def sides(self, model: MorphableModel) -> tuple[Mask, Mask]:
         """(F,) triangles and (W,) columns that lie left of the head's middle."""
         left, _, right, _ = self.head_box(model)
         middle = 0.5 * (left + right)
-        return self.projected[model.faces.numpy(), 0].mean(1) < middle, np.arange(self.camera.width) < middle
+        return self.projected[np.asarray(model.faces), 0].mean(1) < middle, np.arange(self.camera.width) < middle
 
     def head_box(self, model: MorphableModel) -> tuple[float, float, float, float]:
         """Left, top, right, bottom of the head (not the neck) in pixels."""
-        head = self.projected[model.head_weight.numpy() > 0.99]
+        head = self.projected[np.asarray(model.head_weight) > 0.99]
         return (*head[:, :2].min(0), *head[:, :2].max(0))
 
 
 def up(parameters: FaceParameters) -> Array:
     """(3,) the head's upward direction in camera space."""
-    return rotation_from_angles(parameters.head[0])[:, 1].numpy()
+    return np.asarray(rotation_from_angles(parameters.head[0])[:, 1])
 
 
 def odd(size: float) -> int:

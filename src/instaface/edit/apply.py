@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from instaface.edit.edit import CAMERA, LIMITS, NEUTRAL, Edit, Light
 from instaface.edit.presets import EYE_LOOKS
 from instaface.errors import InstaFaceError
-from instaface.face import FaceParameters, Mesh, MorphableModel, rotation_from_angles
+from instaface.face import FaceParameters, MorphableModel, rotation_from_angles
+from instaface.face.arrays import Array, like, unit
 from instaface.face.light import direction_from_angles, directional, shade
 
 EYE_LOOK_DEGREES = 30.0  # turn of the eyeball at weight 1 of an eyeLook blendshape
@@ -47,10 +48,8 @@ def interpolate(a: FaceParameters, b: FaceParameters, t: float) -> FaceParameter
     """
     if t == 0:
         return a
-    mixed = {
-        name: torch.lerp(getattr(a, name), getattr(b, name), t) for name in ("head", "expression", "gaze", "light")
-    }
-    return a.replace(**mixed)
+    names = ("head", "expression", "gaze", "light")
+    return a.replace(**{name: (1 - t) * getattr(a, name) + t * getattr(b, name) for name in names})
 
 
 def sequence(a: FaceParameters, b: FaceParameters, n: int) -> list[FaceParameters]:
@@ -60,8 +59,8 @@ def sequence(a: FaceParameters, b: FaceParameters, n: int) -> list[FaceParameter
     return [interpolate(a, b, k / (n - 1)) for k in range(n)]
 
 
-def _head(edit: Edit, head: Tensor) -> Tensor:
-    out = head.clone()
+def _head(edit: Edit, head: Array) -> Array:
+    out = head + 0  # a copy
     for k, (absolute, relative) in enumerate((("yaw", "turn"), ("pitch", "nod"), ("roll", "tilt"))):
         added, asked = getattr(edit, relative), getattr(edit, absolute)
         before = float(head[0, k]) if asked is None else asked
@@ -76,7 +75,7 @@ def _head(edit: Edit, head: Tensor) -> Tensor:
     return out
 
 
-def _expression(edit: Edit, expression: Tensor, model: MorphableModel) -> Tensor:
+def _expression(edit: Edit, expression: Array, model: MorphableModel) -> Array:
     out = expression * (1 - edit.weights.get(NEUTRAL, 0.0))
     names = {name: k for k, name in enumerate(model.expression_names)}
     for name, weight in edit.weights.items():
@@ -90,13 +89,13 @@ def _expression(edit: Edit, expression: Tensor, model: MorphableModel) -> Tensor
     return out
 
 
-def _gaze(edit: Edit, edited: FaceParameters, model: MorphableModel) -> Tensor:
+def _gaze(edit: Edit, edited: FaceParameters, model: MorphableModel) -> Array:
     """(1, 2, 2) gaze after an edit; ``edited`` has the new head pose."""
-    gaze = edited.gaze.clone()
+    gaze = edited.gaze + 0  # a copy
     if edit.gaze == CAMERA:
         gaze = gaze_into_camera(edited, model)
     elif edit.gaze is not None:
-        gaze[:] = torch.tensor(edit.gaze)
+        gaze[:] = like(edit.gaze, gaze)
     looks: dict[tuple[int, int], float] = {}
     for name, (eye, axis, sign) in EYE_LOOKS.items():
         if name in edit.weights:
@@ -106,40 +105,38 @@ def _gaze(edit: Edit, edited: FaceParameters, model: MorphableModel) -> Tensor:
     return gaze
 
 
-def gaze_into_camera(parameters: FaceParameters, model: MorphableModel) -> Tensor:
+def gaze_into_camera(parameters: FaceParameters, model: MorphableModel) -> Array:
     """(1, 2, 2) gaze with which each eye looks at the camera's origin, within what eyes can do."""
-    vertices = model.vertices(parameters)[0]
-    eyes = torch.stack([_centre(vertices[model.regions[f"eyeball_{side}"]]) for side in ("left", "right")])
-    direction = torch.nn.functional.normalize(-eyes, dim=-1) @ rotation_from_angles(parameters.head[0])
-    x, y, z = direction.unbind(-1)
-    angles = torch.rad2deg(torch.stack([torch.atan2(x, z), torch.asin(y.clamp(-1, 1))], -1))
-    limit = torch.tensor([LIMITS["gaze x"][1], LIMITS["gaze y"][1]])
-    return torch.clamp(angles, -limit, limit)[None]
+    vertices = np.asarray(model.vertices(parameters)[0])
+    eyes = np.stack([_centre(vertices[model.regions[f"eyeball_{side}"]]) for side in ("left", "right")])
+    x, y, z = (unit(-eyes) @ np.asarray(rotation_from_angles(parameters.head[0]))).T
+    angles = np.rad2deg(np.stack([np.arctan2(x, z), np.arcsin(y.clip(-1, 1))], -1))
+    limit = np.array([LIMITS["gaze x"][1], LIMITS["gaze y"][1]], np.float32)
+    return like(angles.clip(-limit, limit)[None], parameters.gaze)
 
 
-def _centre(points: Tensor) -> Tensor:
+def _centre(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, 3) points on a sphere to its centre, by least squares."""
     middle = points.mean(0)
-    local = (points - middle).double()
-    system = torch.cat([2 * local, torch.ones(len(local), 1, dtype=torch.float64)], 1)
-    solution = torch.linalg.lstsq(system, local.square().sum(1, keepdim=True)).solution
-    return middle + solution[:3, 0].float()
+    local = (points - middle).astype(np.float64)
+    system = np.concatenate([2 * local, np.ones((len(local), 1))], 1)
+    return middle + np.linalg.lstsq(system, (local**2).sum(1), None)[0][:3].astype(np.float32)
 
 
-def _light(light: Light, parameters: FaceParameters, model: MorphableModel) -> Tensor:
+def _light(light: Light, parameters: FaceParameters, model: MorphableModel) -> Array:
     """(1, 9, 3) coefficients; see :class:`Light` for what the numbers mean."""
     normals = facing_normals(parameters, model)
-    mean = shade(normals[None], parameters.light)[0].clamp(min=0).mean(0)  # the photo's exposure and colour
-    frontal = normals[:, 2].clamp(min=0).mean()
-    direction = direction_from_angles(torch.tensor([light.azimuth]), torch.tensor([light.elevation]))
-    strength = torch.tensor([light.strength * (1 - light.ambient)]) / frontal
-    return directional(direction, strength, torch.tensor([light.ambient])) * mean
+    mean = shade(normals[None], parameters.light)[0].clip(0).mean(0)  # the photo's exposure and colour
+    frontal = normals[:, 2].clip(0).mean()
+    numbers = np.array([[light.azimuth], [light.elevation], [light.strength], [light.ambient]], np.float32)
+    azimuth, elevation, strength, ambient = like(numbers, normals)
+    direction = direction_from_angles(azimuth, elevation)
+    return directional(direction, strength * (1 - ambient) / frontal, ambient) * mean
 
 
-def facing_normals(parameters: FaceParameters, model: MorphableModel) -> Tensor:
+def facing_normals(parameters: FaceParameters, model: MorphableModel) -> Array:
     """(N, 3) unit normals of the face's vertices that look towards the camera."""
-    vertices = model.vertices(parameters)
-    mesh = Mesh(vertices, model.faces, model.uv, model.uv_faces)
-    face = model.regions["face"]
-    normals, points = mesh.normals()[0, face], vertices[0, face]
+    mesh = model.mesh(parameters)
+    face = like(model.regions["face"], mesh.vertices)
+    normals, points = mesh.normals()[0, face], mesh.vertices[0, face]
     return normals[(normals * points).sum(-1) < 0]

@@ -31,6 +31,6 @@ def drive(parameters: FaceParameters, driver: FaceParameters, what: str | Iterab
     if "gaze" in parts:
         changes["gaze"] = driver.gaze
     if "light" in parts:
-        own, other = (p.light[:, :1].mean().clamp(min=1e-6) for p in (parameters, driver))
+        own, other = (p.light[:, :1].mean().clip(1e-6) for p in (parameters, driver))
         changes["light"] = driver.light * (own / other)
     return parameters.replace(**changes)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from instaface.evaluation import regions
 from instaface.evaluation.cheeks import LEFT, LUMINANCE, RIGHT, cheek_ratio
@@ -90,7 +90,7 @@ def control_figures(source: Judged, edit: Judged, target: FaceParameters) -> Fig
     target puts them, in % of the inter-ocular distance. Of the light the change of the log2 ratio of cheek luminances
     that the lit mesh predicts, what came out, and how far the ratio is from the predicted one, in %.
     """
-    before, after = source.face.parameters, edit.face.parameters
+    target, before, after = (p.numpy() for p in (target, source.face.parameters, edit.face.parameters))
     figures: Figures = {}
     asked, got = _turned(target.head - before.head), _turned(after.head - before.head)
     pnp, five = ((b - a + 180) % 360 - 180 for a, b in ((source.pose, edit.pose), (source.pose_five, edit.pose_five)))
@@ -98,8 +98,8 @@ def control_figures(source: Judged, edit: Judged, target: FaceParameters) -> Fig
         figures |= {f"{name}_asked": asked[k], f"{name}_got": got[k]}
         figures |= {f"{name}_pnp": float(pnp[k]), f"{name}_five": float(five[k])}
 
-    wanted = (target.expression - before.expression)[0].double().numpy()
-    came = (after.expression - before.expression)[0].double().numpy()
+    wanted = (target.expression - before.expression)[0].astype(np.float64)
+    came = (after.expression - before.expression)[0].astype(np.float64)
     named = np.abs(wanted) > ASKED_WEIGHT
     size = float(np.linalg.norm(wanted[named]))
     figures["expression_asked"] = size
@@ -116,35 +116,36 @@ def control_figures(source: Judged, edit: Judged, target: FaceParameters) -> Fig
     return figures
 
 
-def _turned(difference: torch.Tensor) -> list[float]:
+def _turned(difference: NDArray[np.float32]) -> list[float]:
     """(1, 3) differences of angles to three of -180..180."""
     return [float(angle) for angle in (difference[0] + 180) % 360 - 180]
 
 
 def landmark_distance(face: TrackedFace, target: Mesh, model: MorphableModel) -> float:
     """Mean distance of the landmarks from those of the target, in % of the photo's inter-ocular distance."""
-    points = model.landmarks(target.vertices, "mediapipe")[0]
-    wanted = face.camera.project(points)[:, :2].numpy()
+    points = np.asarray(model.landmarks(target.vertices, "mediapipe")[0])
+    wanted = face.camera.project(points)[:, :2]
     eyes = points[list(EYE_CORNERS)]
-    size = face.camera.focal * float((eyes[0] - eyes[1]).norm() / -eyes[:, 2].mean())  # as seen from the front
+    size = face.camera.focal * float(np.linalg.norm(eyes[0] - eyes[1]) / -eyes[:, 2].mean())  # as seen from the front
     return float(100 * np.linalg.norm(face.landmarks - wanted, axis=1).mean() / size)
 
 
 def predicted_cheek_ratio(mesh: Mesh, parameters: FaceParameters, model: MorphableModel) -> float:
     """Log2 ratio of left to right cheek luminance of the mesh of a face, in its light, equal albedo assumed."""
-    normals, sides = mesh.normals(), []
+    normals, light, sides = np.asarray(mesh.normals()), np.asarray(parameters.light), []
     for cheek in _cheeks(model):
-        shading = shade(normals[:, cheek], parameters.light)[0].clamp(min=0).double().numpy()
+        shading = shade(normals[:, cheek], light)[0].clip(0).astype(np.float64)
         sides.append(float((shading @ LUMINANCE).mean()))
     return float(np.log2((sides[0] + 1e-2) / (sides[1] + 1e-2)))
 
 
 @lru_cache(maxsize=2)
-def _cheeks(model: MorphableModel) -> list[torch.Tensor]:
+def _cheeks(model: MorphableModel) -> list[NDArray[np.int64]]:
     """Vertices of the skin of the left and the right cheek, where the landmarks lie that are looked at."""
     vertices = model.vertices(model.neutral())
-    points, skin = model.landmarks(vertices, "mediapipe")[0], model.regions["face"]
-    return [skin[torch.cdist(points[list(cheek)], vertices[0, skin]).argmin(1)] for cheek in (LEFT, RIGHT)]
+    points, skin = np.asarray(model.landmarks(vertices, "mediapipe")[0]), np.asarray(model.regions["face"])
+    near = cKDTree(np.asarray(vertices[0])[skin])
+    return [skin[near.query(points[list(cheek)])[1]] for cheek in (LEFT, RIGHT)]
 
 
 def picture_figures(source: Judged, edit: Judged, pixels: NDArray[np.uint8], kind: str) -> Figures:

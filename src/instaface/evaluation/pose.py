@@ -60,7 +60,6 @@ def rigid_points() -> tuple[list[int], NDArray[np.float64]]:
 def pose_by_pnp(landmarks: NDArray[np.floating], camera: Camera) -> NDArray[np.float64]:
     """(478, 2) Face Mesh landmarks in pixels of the camera's picture to (3,) degrees: yaw, pitch, roll."""
     import cv2
-    import torch
 
     from instaface.face import angles_from_rotation
 
@@ -70,7 +69,7 @@ def pose_by_pnp(landmarks: NDArray[np.floating], camera: Camera) -> NDArray[np.f
     _, turn, shift = cv2.solvePnP(points, pixels, matrix, NO_DISTORTION, flags=cv2.SOLVEPNP_SQPNP)
     turn, _ = cv2.solvePnPRefineLM(points, pixels, matrix, NO_DISTORTION, turn, shift)
     rotation = np.diag([1.0, -1, -1]) @ cv2.Rodrigues(turn)[0]  # OpenCV looks along +z with y down
-    return np.asarray(angles_from_rotation(torch.from_numpy(rotation)))
+    return angles_from_rotation(rotation)
 
 
 def pose_by_five_points(points: NDArray[np.floating]) -> NDArray[np.float64]:

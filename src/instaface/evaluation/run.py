@@ -204,7 +204,7 @@ def face_model() -> Any:
     """The face model of the tracker."""
     from instaface.face import OpenHead
 
-    return OpenHead.load()
+    return OpenHead.load("numpy")
 
 
 @lru_cache(maxsize=2)

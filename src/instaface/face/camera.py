@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+
+from instaface.face.arrays import Array, namespace
 
 DEFAULT_FOCAL_RATIO = 1.8  # focal length over the photo's longer side where EXIF says nothing
 
@@ -44,17 +45,15 @@ class Camera:
         center = ((self.center[0] - x) * sx, (self.center[1] - y) * sy)
         return replace(self, focal=self.focal * sx, center=center, width=size[0], height=size[1])
 
-    def project(self, points: Tensor) -> Tensor:
+    def project(self, points: Array) -> Array:
         """(..., 3) camera-space points (z negative in front of the camera) to (..., 3): x, y in pixels and depth.
 
         Depth is the distance along the optical axis, in the points' unit, positive in front of the camera.
         """
-        import torch
-
         depth = -points[..., 2]
         x = self.center[0] + self.focal * points[..., 0] / depth
         y = self.center[1] - self.focal * points[..., 1] / depth
-        return torch.stack([x, y, depth], -1)
+        return namespace(points).stack([x, y, depth], -1)
 
     def unproject(self, xy: ArrayLike, depth: ArrayLike) -> NDArray[np.float32]:
         """(..., 2) pixels and (...) depths to (..., 3) camera-space points, float32."""

@@ -235,7 +235,8 @@ class FLAME(MorphableModel):
         return torch.stack([body, body.transpose(1, 2) @ head, jaw, eyes[:, 0], eyes[:, 1]], 1)
 
     def vertices(self, parameters: FaceParameters) -> Tensor:
-        """(B, V, 3) vertices in camera space, centimetres."""
+        """(B, V, 3) vertices in camera space, centimetres; tensors, also of parameters that are NumPy arrays."""
+        parameters = parameters.torch()
         expression, _ = self.own_expression(parameters)
         posed, joints = self.pose(parameters.identity, expression, self.rotations(parameters))
         return parameters.translation[:, None] + CENTIMETRES * (posed - joints[:, NECK, None])
@@ -348,7 +349,7 @@ def _load(texture: str | None, home: str) -> FLAME:
     from instaface.face.openhead import OpenHead
     from instaface.face.transfer import adopt
 
-    adopt(flame, OpenHead.load())
+    adopt(flame, OpenHead.load("numpy"))
     return flame
 
 

@@ -8,29 +8,29 @@ scale of each coefficient.)
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from instaface.face.arrays import Array, namespace
 
 N_COEFFICIENTS = 9
 
 
-def basis(normals: Tensor) -> Tensor:
+def basis(normals: Array) -> Array:
     """(..., 3) unit normals in camera space to (..., 9) basis values."""
-    x, y, z = normals.unbind(-1)
-    return torch.stack([torch.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1], -1)
+    xp = namespace(normals)
+    x, y, z = xp.moveaxis(normals, -1, 0)
+    return xp.stack([xp.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1], -1)
 
 
-def shade(normals: Tensor, light: Tensor) -> Tensor:
+def shade(normals: Array, light: Array) -> Array:
     """Unclamped shading: (B, ..., 3) normals and (B, 9, 3) light to (B, ..., 3) linear RGB."""
-    n = normals.flatten(1, -2)
+    xp = namespace(normals)
+    n = normals.reshape(len(normals), -1, 3)
     # The same as basis(normals) @ light, sorted by what the normals are multiplied with: less traffic of memory.
-    products, squares = light[:, [4, 6, 5]], torch.stack([light[:, 7], -light[:, 7], 3 * light[:, 8]], 1)
-    out = torch.baddbmm(light[:, :1] - light[:, 8:], n, light[:, 1:4])
-    out = out.baddbmm(n * n.roll(-1, -1), products).baddbmm(n * n, squares)
-    return out.reshape(normals.shape)
+    products, squares = light[:, [4, 6, 5]], xp.stack([light[:, 7], -light[:, 7], 3 * light[:, 8]], 1)
+    out = n @ light[:, 1:4] + (n * xp.roll(n, -1, -1)) @ products + (n * n) @ squares
+    return (out + (light[:, :1] - light[:, 8:])).reshape(normals.shape)
 
 
-def directional(direction: Tensor, strength: Tensor, ambient: Tensor) -> Tensor:
+def directional(direction: Array, strength: Array, ambient: Array) -> Array:
     """Light of a distant source plus ambient light, both white.
 
     The clamped cosine max(0, n.d) projected on the basis: 1/4 + n.d / 2 + 5/32 (3 (n.d)^2 - 1), from
@@ -44,11 +44,12 @@ def directional(direction: Tensor, strength: Tensor, ambient: Tensor) -> Tensor:
     Returns:
         (B, 9, 3) coefficients.
     """
-    x, y, z = direction.unbind(-1)
+    xp = namespace(direction)
+    x, y, z = xp.moveaxis(direction, -1, 0)
     q = 15.0 / 32.0
-    cosine = torch.stack(
+    cosine = xp.stack(
         [
-            torch.full_like(x, 0.25),
+            xp.full_like(x, 0.25),
             x / 2,
             y / 2,
             z / 2,
@@ -62,19 +63,20 @@ def directional(direction: Tensor, strength: Tensor, ambient: Tensor) -> Tensor:
     )
     out = strength[:, None] * cosine
     out[:, 0] += ambient
-    return out[..., None].expand(-1, -1, 3).clone()
+    return xp.stack([out] * 3, -1)
 
 
-def direction_from_angles(azimuth: Tensor, elevation: Tensor) -> Tensor:
+def direction_from_angles(azimuth: Array, elevation: Array) -> Array:
     """(B,) degrees each to (B, 3) unit vectors from the face to the light.
 
     Azimuth 0 comes from the camera, positive from the right edge of the picture; elevation positive from above.
     """
-    a, e = torch.deg2rad(azimuth), torch.deg2rad(elevation)
-    return torch.stack([e.cos() * a.sin(), e.sin(), e.cos() * a.cos()], -1)
+    xp = namespace(azimuth)
+    a, e = xp.deg2rad(azimuth), xp.deg2rad(elevation)
+    return xp.stack([xp.cos(e) * xp.sin(a), xp.sin(e), xp.cos(e) * xp.cos(a)], -1)
 
 
-def rotate(light: Tensor, rotation: Tensor) -> Tensor:
+def rotate(light: Array, rotation: Array) -> Array:
     """Coefficients of the same light once everything around was turned: ``shade(R n, rotate(L, R)) = shade(n, L)``.
 
     The basis is a polynomial c + b.n + n.Q n, and polynomials turn by b to R b and Q to R Q R^T.
@@ -86,9 +88,9 @@ def rotate(light: Tensor, rotation: Tensor) -> Tensor:
     Returns:
         (9,)
     """
+    xp = namespace(light)
     constant, linear, (xy, xz, yz, difference, pole) = light[:1], light[1:4], light[4:]
-    quadratic = torch.stack([difference - pole, xy / 2, xz / 2, xy / 2, -difference - pole, yz / 2])
-    quadratic = torch.cat([quadratic, torch.stack([xz / 2, yz / 2, 2 * pole])]).reshape(3, 3)
-    q = rotation @ quadratic @ rotation.mT
-    second = torch.stack([2 * q[0, 1], 2 * q[0, 2], 2 * q[1, 2], (q[0, 0] - q[1, 1]) / 2, q[2, 2] / 2])
-    return torch.cat([constant, rotation @ linear, second])
+    rows = [difference - pole, xy / 2, xz / 2], [xy / 2, -difference - pole, yz / 2], [xz / 2, yz / 2, 2 * pole]
+    q = rotation @ xp.stack([xp.stack(row) for row in rows]) @ rotation.swapaxes(0, 1)
+    second = xp.stack([2 * q[0, 1], 2 * q[0, 2], 2 * q[1, 2], (q[0, 0] - q[1, 1]) / 2, q[2, 2] / 2])
+    return xp.concatenate([constant, rotation @ linear, second])

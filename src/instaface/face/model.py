@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from instaface.face.arrays import Array, like
 from instaface.face.mesh import Mesh
 from instaface.face.parameters import FaceParameters
+
+if TYPE_CHECKING:
+    import torch
 
 Model = TypeVar("Model", bound="MorphableModel")
 
 
 class MorphableModel(ABC):
-    """Turns :class:`FaceParameters` into a :class:`Mesh`: batched, in torch, differentiable.
+    """Turns :class:`FaceParameters` into a :class:`Mesh`: batched, and differentiable where the parameters are tensors.
+
+    The model's own arrays are of either kind, NumPy's or PyTorch's; :meth:`to` makes tensors of them.
 
     Attributes:
         name: "openhead" or "flame".
@@ -34,11 +39,11 @@ class MorphableModel(ABC):
     expression_names: tuple[str, ...]
     n_identity: int
     n_albedo: int
-    faces: Tensor
-    uv: Tensor
-    uv_faces: Tensor
-    regions: dict[str, Tensor]
-    head_weight: Tensor
+    faces: Array
+    uv: Array
+    uv_faces: Array
+    regions: dict[str, Array]
+    head_weight: Array
 
     @property
     def weight_names(self) -> tuple[str, ...]:
@@ -46,11 +51,11 @@ class MorphableModel(ABC):
         return self.expression_names
 
     @abstractmethod
-    def vertices(self, parameters: FaceParameters) -> Tensor:
+    def vertices(self, parameters: FaceParameters) -> Array:
         """(B, V, 3) vertices in camera space, centimetres."""
 
     @abstractmethod
-    def landmarks(self, vertices: Tensor, scheme: str) -> Tensor:
+    def landmarks(self, vertices: Array, scheme: str) -> Array:
         """(B, L, 3) landmarks of posed ``vertices``; scheme "mediapipe" (478 points) or "ibug" (68 points).
 
         Raises:
@@ -58,7 +63,7 @@ class MorphableModel(ABC):
         """
 
     @abstractmethod
-    def albedo(self, coefficients: Tensor) -> Tensor:
+    def albedo(self, coefficients: Array) -> Array:
         """(B, A) coefficients to (B, 3, S, S) linear RGB albedo texture, 0..1; row 0 is v = 1."""
 
     def mesh(self, parameters: FaceParameters) -> Mesh:
@@ -66,11 +71,12 @@ class MorphableModel(ABC):
         return Mesh(self.vertices(parameters), self.faces, self.uv, self.uv_faces)
 
     def neutral(self, batch: int = 1) -> FaceParameters:
-        """Parameters of the mean face of this model."""
-        return FaceParameters.neutral(self.n_identity, len(self.expression_names), self.n_albedo, batch)
+        """Parameters of the mean face of this model, arrays or tensors as the model's own."""
+        neutral = FaceParameters.neutral(self.n_identity, len(self.expression_names), self.n_albedo, batch)
+        return neutral.map(lambda array: like(array, self.head_weight))
 
     def to(self: Model, device: torch.device | str) -> Model:
-        """A copy of the model whose tensors lie on ``device``."""
+        """A copy of the model whose arrays are tensors on ``device``."""
         out = copy.copy(self)
         for name, value in vars(self).items():
             setattr(out, name, _moved(value, device))
@@ -78,9 +84,11 @@ class MorphableModel(ABC):
 
 
 def _moved(value: Any, device: torch.device | str) -> Any:
-    """Tensors, also in dictionaries and tuples, on ``device``; all else as it is."""
-    if isinstance(value, Tensor):
-        return value.to(device)
+    """Arrays, also in dictionaries and tuples, as tensors on ``device``; all else as it is."""
+    import torch
+
+    if isinstance(value, np.ndarray | torch.Tensor):
+        return torch.as_tensor(value, device=device)
     if isinstance(value, dict):
         return {key: _moved(item, device) for key, item in value.items()}
     if isinstance(value, tuple):

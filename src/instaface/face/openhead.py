@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from instaface.face.arrays import Array, like, namespace
 from instaface.face.colour import linear_from_srgb
 from instaface.face.model import MorphableModel
 from instaface.face.parameters import FaceParameters
@@ -67,6 +67,8 @@ class LandmarkBasis:
 class OpenHead(MorphableModel):
     """The embedded face model; load it with :meth:`load`.
 
+    What it computes is of the kind of what it is given: arrays for NumPy's arrays, tensors for tensors.
+
     Besides the interface:
 
     Attributes:
@@ -105,17 +107,17 @@ class OpenHead(MorphableModel):
         """
         self.expression_names = tuple(str(name) for name in asset["expression_names"])
         step = float(asset["step"])
-        self.mean = tensor(asset["mean"])
-        self.identity = tensor(asset["identity"]) * step
-        self.expression = tensor(asset["expression"]) * step
+        self.mean = floats(asset["mean"])
+        self.identity = floats(asset["identity"]) * np.float32(step)
+        self.expression = floats(asset["expression"]) * np.float32(step)
         self.n_identity = len(self.identity)
         self.faces, self.uv_faces = indices(asset["faces"]), indices(asset["uv_faces"])
-        self.uv = tensor(asset["uv"])
+        self.uv = floats(asset["uv"])
         self.symmetry = indices(asset["symmetry"])
-        self.head_weight = tensor(asset["head_weight"])
-        self.neck_joint = tensor(asset["neck_joint"])
-        self.eye_centre, self.eye_centre_identity = tensor(asset["eye_centre"]), tensor(asset["eye_centre_identity"])
-        self.closing, self.closing_identity = tensor(asset["closing"]), tensor(asset["closing_identity"])
+        self.head_weight = floats(asset["head_weight"])
+        self.neck_joint = floats(asset["neck_joint"])
+        self.eye_centre, self.eye_centre_identity = floats(asset["eye_centre"]), floats(asset["eye_centre_identity"])
+        self.closing, self.closing_identity = floats(asset["closing"]), floats(asset["closing_identity"])
         masks = np.unpackbits(asset["regions"], axis=1, count=len(self.mean)).astype(bool)
         self.regions = {
             str(name): indices(np.flatnonzero(mask)) for name, mask in zip(asset["region_names"], masks, strict=True)
@@ -126,26 +128,34 @@ class OpenHead(MorphableModel):
             name: indices(np.flatnonzero(asset["part"] == index)) for index, name in enumerate(self.part_names)
         }
         self._embedding = {
-            scheme: (indices(asset[f"{scheme}_face"]), tensor(asset[f"{scheme}_weight"]))
+            scheme: (indices(asset[f"{scheme}_face"]), floats(asset[f"{scheme}_weight"]))
             for scheme in ("mediapipe", "ibug")
         }
         self._look = indices(np.array([[self.expression_names.index(name) for name in eye] for eye in LOOK]))
         self.blink_index = indices(np.array([self.expression_names.index(name) for name in BLINK]))
-        self.painted_albedo = linear_from_srgb(tensor(asset["albedo"]).permute(2, 0, 1) / 255)
+        # Where the weights of looks and blinks stand once their effective ones are appended to all weights.
+        effective = np.concatenate([self._look.ravel(), self.blink_index])
+        self._replaced = np.arange(len(self.expression_names))
+        self._replaced[effective] = len(self.expression_names) + np.arange(len(effective))
+        painted = np.ascontiguousarray(asset["albedo"].transpose(2, 0, 1), np.float32)
+        self.painted_albedo = linear_from_srgb(painted / 255)
         self.albedo_mean = self.painted_albedo
-        self.albedo_basis = torch.zeros(0, *self.albedo_mean.shape)
+        self.albedo_basis = np.zeros((0, *self.albedo_mean.shape), np.float32)
         if albedo is not None:
-            skin = torch.from_numpy(albedo["skin"])
-            self.albedo_mean = torch.where(skin, tensor(albedo["mean"]), self.painted_albedo)
-            self.albedo_basis = tensor(albedo["basis"]) * tensor(albedo["scale"])[:, None, None, None]
+            self.albedo_mean = np.where(albedo["skin"], floats(albedo["mean"]), self.painted_albedo)
+            self.albedo_basis = floats(albedo["basis"]) * floats(albedo["scale"])[:, None, None, None]
         self.n_albedo = len(self.albedo_basis)
 
     @classmethod
-    def load(cls) -> OpenHead:
-        """The model that ships, read once per process."""
-        return _load()
+    def load(cls, kind: Literal["torch", "numpy"] = "torch") -> OpenHead:
+        """The model that ships, read once per process.
 
-    def effective_expression(self, parameters: FaceParameters) -> tuple[Tensor, Tensor]:
+        Args:
+            kind: of its own arrays: tensors, or NumPy's arrays, which do without PyTorch and share the memory.
+        """
+        return _load() if kind == "numpy" else _with_tensors()
+
+    def effective_expression(self, parameters: FaceParameters) -> tuple[Array, Array]:
         """Weights that move the skin, and the eyeballs' angles.
 
         An eyeBlink weight is the share of the way to closed lids, whatever the eye: it is multiplied by the weight that
@@ -157,54 +167,59 @@ class OpenHead(MorphableModel):
         Returns:
             (B, E) weights to apply to ``expression`` offsets and (B, 2, 2) degrees.
         """
-        expression = parameters.expression
-        asked = expression[:, self._look] * MAX_GAZE  # (B, 2, 4)
+        expression, identity = parameters.expression, parameters.identity
+        xp, batch = namespace(expression), len(expression)
+        look, blink, replaced, closing, closing_identity = (
+            like(array, expression)
+            for array in (self._look, self.blink_index, self._replaced, self.closing, self.closing_identity)
+        )
+        asked = expression[:, look] * MAX_GAZE  # (B, 2, 4)
         angles = parameters.gaze + asked[..., 0::2] - asked[..., 1::2]
-        follow = (torch.stack([angles, -angles], -1).flatten(-2) / MAX_GAZE).clamp(0, 1.2)
-        closed = expression[:, self.blink_index] * (self.closing + parameters.identity @ self.closing_identity)
-        index = torch.cat([self._look.flatten(), self.blink_index]).expand(len(expression), -1)
-        return expression.scatter(1, index, torch.cat([follow.flatten(1), closed], 1)), angles
+        follow = (xp.stack([angles, -angles], -1) / MAX_GAZE).clip(0, 1.2).reshape(batch, -1)
+        closed = expression[:, blink] * (closing + identity @ closing_identity)
+        return xp.concatenate([expression, follow, closed], 1)[:, replaced], angles
 
-    def vertices(self, parameters: FaceParameters) -> Tensor:
+    def vertices(self, parameters: FaceParameters) -> Array:
         """(B, V, 3) vertices in camera space, centimetres."""
         weights, gaze = self.effective_expression(parameters)
-        batch = len(weights)
-        rest = self.mean + (parameters.identity @ self.identity.flatten(1)).view(batch, -1, 3)
-        rest = rest + (weights @ self.expression.flatten(1)).view(batch, -1, 3)
-        centres = self.eye_centre + torch.einsum("bi,iec->bec", parameters.identity, self.eye_centre_identity)
-        turned = rotation_from_angles(torch.nn.functional.pad(gaze, (0, 1)))
+        xp = namespace(weights)
+
+        def own(array: Array) -> Array:
+            return like(array, weights)
+
+        rest = own(self.mean) + _combined(parameters.identity, own(self.identity))
+        rest = rest + _combined(weights, own(self.expression))
+        centres = own(self.eye_centre) + _combined(parameters.identity, own(self.eye_centre_identity))
+        turned = rotation_from_angles(xp.concatenate([gaze, xp.zeros_like(gaze[..., :1])], -1))
         for eye, side in enumerate(SIDES):
-            ball, centre = self.regions[f"eyeball_{side}"], centres[:, eye, None]
-            moved = centre + (rest[:, ball] - centre) @ turned[:, eye].transpose(1, 2)
-            rest = rest.index_copy(1, ball, moved)
-        arm = rest - self.neck_joint
-        head = arm @ rotation_from_angles(parameters.head).transpose(1, 2)
-        body = arm @ rotation_from_angles(parameters.body).transpose(1, 2)
-        weight = self.head_weight[:, None]
+            ball, centre = own(self.regions[f"eyeball_{side}"]), centres[:, eye, None]
+            rest[:, ball] = centre + (rest[:, ball] - centre) @ turned[:, eye].swapaxes(1, 2)
+        arm, weight = rest - own(self.neck_joint), own(self.head_weight)[:, None]
+        head = arm @ rotation_from_angles(parameters.head).swapaxes(1, 2)
+        body = arm @ rotation_from_angles(parameters.body).swapaxes(1, 2)
         return parameters.translation[:, None] + weight * head + (1 - weight) * body
 
-    def landmarks(self, vertices: Tensor, scheme: str) -> Tensor:
+    def landmarks(self, vertices: Array, scheme: str) -> Array:
         """(B, L, 3) landmarks of posed ``vertices``: "mediapipe" (478 points) or "ibug" (68 points).
 
         Points on the face's outline stay where they are on the mesh: they do not slide with the view.
         """
-        faces, weights = self._scheme(scheme)
-        return torch.einsum("blkc,lk->blc", vertices[:, self.faces[faces]], weights)
+        corners, weights = (like(array, vertices) for array in self._scheme(scheme))
+        return (vertices[:, corners] * weights[..., None]).sum(2)
 
-    def albedo(self, coefficients: Tensor) -> Tensor:
+    def albedo(self, coefficients: Array) -> Array:
         """(B, A) coefficients to (B, 3, S, S) linear RGB, 0..1; row 0 is v = 1."""
-        change = torch.einsum("ba,acyx->bcyx", coefficients, self.albedo_basis)
-        return (self.albedo_mean + change).clamp(0, 1)
+        mean, basis = (like(array, coefficients) for array in (self.albedo_mean, self.albedo_basis))
+        return (mean + _combined(coefficients, basis)).clip(0, 1)
 
     def landmark_basis(self, scheme: str) -> LandmarkBasis:
         """The model at the landmarks only (see :class:`LandmarkBasis`)."""
-        faces, weights = self._scheme(scheme)
-        corners = self.faces[faces]
+        corners, weights = (np.asarray(array) for array in self._scheme(scheme))
 
-        def at(values: Tensor) -> NDArray[np.float32]:
-            return torch.einsum("...lkc,lk->...lc", values[..., corners, :], weights).numpy()
+        def at(values: Array) -> NDArray[np.float32]:
+            return (np.asarray(values)[..., corners, :] * weights[..., None]).sum(-2)
 
-        eye = torch.full((len(self.mean),), -1)
+        eye = np.full(len(self.mean), -1)
         for index, side in enumerate(SIDES):
             eye[self.regions[f"eyeball_{side}"]] = index
         return LandmarkBasis(
@@ -212,26 +227,33 @@ class OpenHead(MorphableModel):
             identity=at(self.identity),
             expression=at(self.expression),
             head_weight=at(self.head_weight[:, None])[:, 0],
-            neck_joint=self.neck_joint.numpy(),
-            eye=eye[corners[:, 0]].numpy(),
-            eye_centre=self.eye_centre.numpy(),
-            eye_centre_identity=self.eye_centre_identity.numpy(),
-            closing=self.closing.numpy(),
-            closing_identity=self.closing_identity.numpy(),
+            neck_joint=np.asarray(self.neck_joint),
+            eye=eye[corners[:, 0]],
+            eye_centre=np.asarray(self.eye_centre),
+            eye_centre_identity=np.asarray(self.eye_centre_identity),
+            closing=np.asarray(self.closing),
+            closing_identity=np.asarray(self.closing_identity),
         )
 
-    def _scheme(self, scheme: str) -> tuple[Tensor, Tensor]:
+    def _scheme(self, scheme: str) -> tuple[Array, Array]:
+        """(L, 3) vertices and their (L, 3) weights."""
         if scheme not in self._embedding:
             raise ValueError(f"OpenHead has no landmark scheme {scheme!r}; it has {sorted(self._embedding)}")
-        return self._embedding[scheme]
+        faces, weights = self._embedding[scheme]
+        return self.faces[faces], weights
 
 
-def tensor(array: NDArray) -> Tensor:
-    return torch.from_numpy(array.astype(np.float32))
+def _combined(coefficients: Array, basis: Array) -> Array:
+    """(B, K) coefficients of a (K, ...) basis to (B, ...) sums."""
+    return (coefficients @ basis.reshape(len(basis), -1)).reshape(len(coefficients), *basis.shape[1:])
 
 
-def indices(array: NDArray) -> Tensor:
-    return torch.from_numpy(array.astype(np.int64))
+def floats(array: NDArray) -> NDArray[np.float32]:
+    return array.astype(np.float32)
+
+
+def indices(array: NDArray) -> NDArray[np.int64]:
+    return array.astype(np.int64)
 
 
 @functools.cache
@@ -241,3 +263,8 @@ def _load() -> OpenHead:
             return {key: data[key] for key in data.files}
 
     return OpenHead(read("openhead.npz"), read("albedo.npz") if (ASSETS / "albedo.npz").exists() else None)
+
+
+@functools.cache
+def _with_tensors() -> OpenHead:
+    return _load().to("cpu")

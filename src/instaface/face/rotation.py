@@ -15,11 +15,10 @@ roll     tilts the head clockwise as seen
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from instaface.face.arrays import Array, namespace
 
 
-def rotation_from_angles(angles: Tensor) -> Tensor:
+def rotation_from_angles(angles: Array) -> Array:
     """Rotation matrices of (yaw, pitch, roll).
 
     Args:
@@ -28,23 +27,25 @@ def rotation_from_angles(angles: Tensor) -> Tensor:
     Returns:
         (..., 3, 3) matrices for column vectors.
     """
-    yaw, pitch, roll = torch.deg2rad(angles).unbind(-1)
-    cy, sy, cp, sp, cr, sr = yaw.cos(), yaw.sin(), pitch.cos(), pitch.sin(), roll.cos(), roll.sin()
+    xp = namespace(angles)
+    radians = xp.deg2rad(angles)
+    (cy, cp, cr), (sy, sp, sr) = (xp.moveaxis(part, -1, 0) for part in (xp.cos(radians), xp.sin(radians)))
     # The product R_y(yaw) R_x(-pitch) R_z(-roll), written out.
     rows = [
         [cy * cr + sy * sp * sr, cy * sr - sy * sp * cr, sy * cp],
         [-cp * sr, cp * cr, sp],
         [-sy * cr + cy * sp * sr, -sy * sr - cy * sp * cr, cy * cp],
     ]
-    return torch.stack([torch.stack(row, -1) for row in rows], -2)
+    return xp.stack([xp.stack(row, -1) for row in rows], -2)
 
 
-def angles_from_rotation(rotation: Tensor) -> Tensor:
+def angles_from_rotation(rotation: Array) -> Array:
     """Inverse of :func:`rotation_from_angles`: (..., 3, 3) matrices to (..., 3) degrees.
 
     Yaw lies in -180..180, pitch in -90..90, roll in -180..180.
     """
-    pitch = torch.asin(rotation[..., 1, 2].clamp(-1, 1))
-    yaw = torch.atan2(rotation[..., 0, 2], rotation[..., 2, 2])
-    roll = torch.atan2(-rotation[..., 1, 0], rotation[..., 1, 1])
-    return torch.rad2deg(torch.stack([yaw, pitch, roll], -1))
+    xp = namespace(rotation)
+    pitch = xp.arcsin(rotation[..., 1, 2].clip(-1, 1))
+    yaw = xp.arctan2(rotation[..., 0, 2], rotation[..., 2, 2])
+    roll = xp.arctan2(-rotation[..., 1, 0], rotation[..., 1, 1])
+    return xp.rad2deg(xp.stack([yaw, pitch, roll], -1))

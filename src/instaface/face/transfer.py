@@ -54,13 +54,13 @@ def draw(flame: FLAME, openhead: OpenHead) -> Drawn:
     """OpenHead's mean on FLAME's template: a similarity (Umeyama 1991), then a biharmonic warp of what is left."""
     from scipy.interpolate import RBFInterpolator
 
-    source = openhead.landmarks(openhead.mean[None], "ibug")[0].double().numpy()
+    source = np.asarray(openhead.landmarks(openhead.mean[None], "ibug")[0], np.float64)
     target = CENTIMETRES * flame.landmarks(flame.template[None], "ibug")[0].double().numpy()
     a, b = source - source.mean(0), target - target.mean(0)
     u, s, vt = np.linalg.svd(b.T @ a)
     sign = np.diag([1, 1, np.sign(np.linalg.det(u @ vt))])
     linear = (u @ sign @ vt) * (np.trace(sign @ np.diag(s)) / (a**2).sum())
-    placed = (openhead.mean.double().numpy() - source.mean(0)) @ linear.T + target.mean(0)
+    placed = (np.asarray(openhead.mean, np.float64) - source.mean(0)) @ linear.T + target.mean(0)
     at = a @ linear.T + target.mean(0)
     warp = RBFInterpolator(at, target - at, kernel="linear", smoothing=0.05)
     return Drawn(placed + warp(placed), linear)
@@ -71,12 +71,12 @@ def regions(flame: FLAME, openhead: OpenHead, drawn: Drawn) -> dict[str, torch.T
     from scipy.spatial import cKDTree
 
     template = CENTIMETRES * flame.template.double().numpy()
-    skin = openhead.regions["skin"].numpy()
+    skin = np.asarray(openhead.regions["skin"])
     head = np.setdiff1d(np.arange(len(template)), np.concatenate([list(part) for part in EYEBALLS.values()]))
     nearest = skin[cKDTree(drawn.vertices[skin]).query(template[head])[1]]
     out = {}
     for name, vertices in openhead.regions.items():
-        chosen = head[np.isin(nearest, np.intersect1d(vertices.numpy(), skin))]
+        chosen = head[np.isin(nearest, np.intersect1d(vertices, skin))]
         if len(chosen) and not name.startswith(("eyeball", "iris")):
             out[name] = torch.from_numpy(chosen)
     for side in ("left", "right"):
@@ -89,7 +89,7 @@ def regions(flame: FLAME, openhead: OpenHead, drawn: Drawn) -> dict[str, torch.T
 
 def mediapipe_points(flame: FLAME, openhead: OpenHead, drawn: Drawn) -> tuple[NDArray[np.int64], Floats]:
     """MediaPipe's 478 landmarks: (478,) triangles of FLAME and (478, 3) barycentric coordinates."""
-    points = openhead.landmarks(torch.from_numpy(drawn.vertices)[None].float(), "mediapipe")[0].double().numpy()
+    points = openhead.landmarks(drawn.vertices[None].astype(np.float32), "mediapipe")[0].astype(np.float64)
     template = CENTIMETRES * flame.template.double().numpy()
     faces = flame.faces.numpy()
     on_eyes = faces[:, 0] >= EYEBALLS["eyeball_left"].start
@@ -129,7 +129,7 @@ def fit_arkit(flame: FLAME, openhead: OpenHead, drawn: Drawn) -> Arkit:
     """
     names = tuple(n for n in openhead.expression_names if not n.startswith(EYE_LOOK) and n != UNSEEN)
     chosen = [openhead.expression_names.index(name) for name in names]
-    asked = openhead.landmarks(openhead.expression[chosen], "mediapipe")[:, : IRISES.start].double().numpy()
+    asked = np.asarray(openhead.landmarks(openhead.expression[chosen], "mediapipe")[:, : IRISES.start], np.float64)
     wanted = (asked @ drawn.linear.T).reshape(len(names), -1).T  # (468 x 3, names)
     moves = movements(flame)
     noise = NOISE * np.sqrt(CORRELATION)

@@ -130,13 +130,12 @@ def _arc2face(model: MorphableModel, parameters: FaceParameters, camera: Camera)
 
 def _deca_raster(model: MorphableModel, parameters: FaceParameters, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
     """(H, W, 3) interpolated normals, (H, W, 2) texture coordinates, (H, W, 1) bool: what DECA's rasteriser gives."""
-    with torch.no_grad():
-        mesh = model.mesh(parameters)
-        points = camera.project(mesh.vertices[0]).numpy()
-        faces, uv_faces = (f.numpy().astype(np.int32) for f in (mesh.faces, mesh.uv_faces))
-        raster = rasterise(points, faces, camera.height, camera.width, cull="none")
-        normals = interpolate(raster, faces, mesh.normals()[0].numpy())
-        uv = interpolate(raster, uv_faces, mesh.uv.numpy())
+    mesh = model.mesh(parameters)
+    points = np.asarray(camera.project(mesh.vertices[0]))
+    faces, uv_faces = (np.asarray(f).astype(np.int32) for f in (mesh.faces, mesh.uv_faces))
+    raster = rasterise(points, faces, camera.height, camera.width, cull="none")
+    normals = interpolate(raster, faces, np.asarray(mesh.normals()[0]))
+    uv = interpolate(raster, uv_faces, np.asarray(mesh.uv))
     return torch.from_numpy(normals), torch.from_numpy(uv), torch.from_numpy(raster.covered)[..., None]
 
 

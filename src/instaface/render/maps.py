@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numba import njit
 from numpy.typing import NDArray
-from torch import Tensor
 
 from instaface.face import Camera, FaceParameters, MorphableModel
+from instaface.face.arrays import Array
 from instaface.face.colour import srgb_from_linear
 from instaface.render.rasterise import Raster, draw, in_bands, look_up, pick
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NETWORK_MAPS = ("normals", "albedo", "rendering")
 
@@ -53,8 +55,11 @@ class Maps:
 
     def for_network(self) -> dict[str, Tensor]:
         """Each of ``NETWORK_MAPS`` as :func:`encode` codes it, (3, H, W)."""
+        import torch
+
         mask = torch.from_numpy(self.mask)[None]
-        return {name: encode(name, _to_tensor(getattr(self, name)), mask) for name in NETWORK_MAPS}
+        maps = {name: torch.from_numpy(getattr(self, name)).permute(2, 0, 1) for name in NETWORK_MAPS}
+        return {name: encode(name, values, mask) for name, values in maps.items()}
 
 
 def encode(name: str, values: Tensor, mask: Tensor) -> Tensor:
@@ -90,20 +95,19 @@ def render_maps(
         raise ValueError(f"render_maps renders one face, not a batch of {len(parameters)}")
     if size is not None:
         camera = camera.crop(0, 0, camera.width, camera.height, size)
-    with torch.no_grad():
-        # 1. Pose the mesh and project it.
-        mesh = model.mesh(parameters)
-        points, faces = camera.project(mesh.vertices[0]).numpy(), _corners(mesh.faces)
-        # 2. Find what each pixel sees.
-        height, width = camera.height, camera.width
-        raster, alpha = draw(points, faces, height, width)
-        # 3. What it looks like there.
-        vertex = pick(raster, faces, np.arange(len(points)), -1)
-        corners = faces, mesh.normals()[0].numpy(), _corners(mesh.uv_faces), mesh.uv.numpy()
-        texture = model.albedo(parameters.albedo)[0].permute(1, 2, 0).contiguous().numpy()
-        normals, albedo, shading = (np.zeros((height, width, 3), np.float32) for _ in range(3))
-        given = raster.face_index, raster.barycentric, *corners, texture, parameters.light[0].numpy()
-        in_bands(_look_rows, height, None, *given, normals, albedo, shading)
+    # 1. Pose the mesh and project it.
+    mesh = model.mesh(parameters)
+    points, faces = camera.project(np.asarray(mesh.vertices[0])), _corners(mesh.faces)
+    # 2. Find what each pixel sees.
+    height, width = camera.height, camera.width
+    raster, alpha = draw(points, faces, height, width)
+    # 3. What it looks like there.
+    vertex = pick(raster, faces, np.arange(len(points)), -1)
+    corners = faces, np.asarray(mesh.normals()[0]), _corners(mesh.uv_faces), np.asarray(mesh.uv)
+    texture = albedo_picture(model, parameters)
+    normals, albedo, shading = (np.zeros((height, width, 3), np.float32) for _ in range(3))
+    given = raster.face_index, raster.barycentric, *corners, texture, np.asarray(parameters.light[0])
+    in_bands(_look_rows, height, None, *given, normals, albedo, shading)
     return Maps(
         normals=normals,
         albedo=albedo,
@@ -166,19 +170,9 @@ def _look_rows(  # type: ignore[no-untyped-def]
                 shading[j, i, c] = max(lit, np.float32(0))
 
 
-def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
-    """Bilinear samples of a texture.
-
-    Args:
-        texture: (B, C, S, S), row 0 at v = 1.
-        uv: (B, ..., 2), 0..1, v upwards.
-
-    Returns:
-        (B, ..., C)
-    """
-    grid = (uv * uv.new_tensor([2, -2]) + uv.new_tensor([-1, 1])).flatten(1, -2)[:, None]
-    samples = torch.nn.functional.grid_sample(texture, grid, padding_mode="border", align_corners=False)
-    return samples[:, :, 0].mT.reshape(*uv.shape[:-1], -1)
+def albedo_picture(model: MorphableModel, parameters: FaceParameters) -> NDArray[np.float32]:
+    """(S, S, 3) albedo texture of one face, linear RGB 0..1, row 0 at v = 1."""
+    return np.ascontiguousarray(np.moveaxis(np.asarray(model.albedo(parameters.albedo)[0]), 0, -1))
 
 
 @functools.lru_cache(maxsize=4)
@@ -186,7 +180,7 @@ def vertex_labels(model: MorphableModel) -> NDArray[np.int32]:
     """(V,) int32 label of each vertex: 1 + index of the smallest region that holds it, 0 where none does."""
     labels = np.zeros(len(model.head_weight), np.int32)
     for index, vertices in sorted(enumerate(model.regions.values()), key=lambda item: -len(item[1])):
-        labels[vertices.numpy()] = index + 1
+        labels[np.asarray(vertices)] = index + 1
     return labels
 
 
@@ -194,13 +188,9 @@ def region_mask(model: MorphableModel, maps: Maps, *regions: str) -> NDArray[np.
     """(H, W) True where one of the named regions of the model is seen; regions may overlap."""
     member = np.zeros(len(model.head_weight) + 1, bool)  # the last place is that of the background, vertex -1
     for region in regions:
-        member[model.regions[region].numpy()] = True
+        member[np.asarray(model.regions[region])] = True
     return member[maps.vertex]
 
 
-def _corners(faces: Tensor) -> NDArray[np.int32]:
-    return faces.numpy().astype(np.int32)
-
-
-def _to_tensor(image: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(image).permute(2, 0, 1)
+def _corners(faces: Array) -> NDArray[np.int32]:
+    return np.asarray(faces).astype(np.int32)

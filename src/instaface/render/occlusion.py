@@ -6,9 +6,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from numpy.typing import ArrayLike, NDArray
 
 from instaface.face import FaceParameters, MorphableModel, rotation_from_angles
 from instaface.face.light import basis, rotate
@@ -24,7 +22,7 @@ DARKEST = 0.15  # share of the unshadowed light that always remains: skin reflec
 LAMBERT = np.repeat([np.pi, 2 * np.pi / 3, np.pi / 4], [1, 3, 5])  # factors of the bands, Ramamoorthi and Hanrahan 2001
 
 
-def unshadowed(model: MorphableModel, parameters: FaceParameters, light: Tensor) -> Tensor:
+def unshadowed(model: MorphableModel, parameters: FaceParameters, light: ArrayLike) -> Array:
     """(V,) share 0..1 of a light's shading that is left at each vertex once the head itself stands in its way.
 
     Precomputed radiance transfer (Sloan, Kautz and Snyder 2002, section 4.1) for the mean face at rest: light and face
@@ -36,35 +34,34 @@ def unshadowed(model: MorphableModel, parameters: FaceParameters, light: Tensor)
         light: (9, 3) coefficients, camera space.
     """
     transfer, open_sky, source = _transfer(model)
-    grey = rotate(light.mean(-1), rotation_from_angles(parameters.head[0]).mT)
-    free = (open_sky @ grey).clamp(min=0.05 * float(grey[0].clamp(min=1e-3)))
-    return ((transfer @ grey) / free).clamp(DARKEST, 1)[source]
+    back = np.asarray(rotation_from_angles(parameters.head[0])).T
+    grey = rotate(np.asarray(light).mean(-1), back)
+    free = (open_sky @ grey).clip(0.05 * max(float(grey[0]), 1e-3))
+    return ((transfer @ grey) / free).clip(DARKEST, 1)[source]
 
 
 @functools.lru_cache(maxsize=2)
-def _transfer(model: MorphableModel) -> tuple[Tensor, Tensor, Tensor]:
+def _transfer(model: MorphableModel) -> tuple[Array, Array, NDArray[np.int64]]:
     """(V, 9) shading by each coefficient of the light with and without the head in the way, and (V,) int64 the vertex
     whose values a vertex takes: its own, or the nearest in the open."""
     from scipy.spatial import cKDTree
 
-    with torch.no_grad():
-        mesh = model.mesh(model.neutral())
-    points, normals = mesh.vertices[0].numpy(), mesh.normals()[0].numpy()
-    faces = model.faces.numpy().astype(np.int32)
+    mesh = model.mesh(model.neutral())
+    points, normals = np.asarray(mesh.vertices[0]), np.asarray(mesh.normals()[0])
+    faces = np.asarray(model.faces).astype(np.int32)
     towards = evenly(DIRECTIONS)
-    incoming = basis(torch.from_numpy(towards)).numpy() / LAMBERT * (4 * np.pi / DIRECTIONS)
+    incoming = basis(towards) / LAMBERT * (4 * np.pi / DIRECTIONS)
     blocked, shut, facing = np.zeros((len(points), 9)), np.zeros(len(points)), np.zeros(len(points))
     for direction, light in zip(towards, incoming, strict=True):
         cosine = np.maximum(normals @ direction, 0)
         hidden = cosine * ~reached(points, faces, direction)
         blocked += hidden[:, None] * light
         shut, facing = shut + hidden, facing + cosine
-    open_sky = basis(torch.from_numpy(normals)).numpy()
+    open_sky = basis(normals)
     transfer = open_sky - _smooth(blocked, faces)
     outside = np.flatnonzero(shut < (1 - SHUT_IN) * facing)
     source = outside[cKDTree(points[outside]).query(points)[1]]
-    tensors = (torch.from_numpy(np.asarray(values, np.float32)) for values in (transfer, open_sky))
-    return *tensors, torch.from_numpy(source)  # type: ignore[return-value]
+    return transfer.astype(np.float32), open_sky, source
 
 
 def evenly(count: int) -> Array:

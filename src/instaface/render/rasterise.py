@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numba
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
@@ -63,7 +65,7 @@ def rasterise(
         height: rows of the result.
         width: columns of the result.
         cull: which triangles to leave out: those seen from behind ("back"), from the front, or none.
-        threads: number of threads, by default as many as torch uses.
+        threads: number of threads, by default :func:`usual_threads`.
 
     Returns:
         The raster. Where triangles lie at equal depth the one with the lowest index is seen.
@@ -88,7 +90,7 @@ def interpolate(
         raster: result of :func:`rasterise`.
         faces: (F, 3) indices into ``attributes``, in the order of the faces that were rasterised.
         attributes: (V, C) float32.
-        threads: number of threads, by default as many as torch uses.
+        threads: number of threads, by default :func:`usual_threads`.
 
     Returns:
         (H, W, C) float32, 0 where nothing is seen.
@@ -110,7 +112,7 @@ def pick(
         faces: (F, 3) indices into ``values``, in the order of the faces that were rasterised.
         values: (V,) int32.
         background: what pixels get that see nothing.
-        threads: number of threads, by default as many as torch uses.
+        threads: number of threads, by default :func:`usual_threads`.
 
     Returns:
         (H, W) int32
@@ -224,19 +226,25 @@ def in_bands(kernel: Callable[..., None], height: int, threads: int | None, *arg
     Args:
         kernel: compiled, and free of the interpreter's lock.
         height: number of rows.
-        threads: number of threads, by default as many as torch uses.
+        threads: number of threads, by default :func:`usual_threads`.
         arguments: of the kernel.
     """
-    if threads is None:
-        import torch
-
-        threads = torch.get_num_threads()
+    threads = threads or usual_threads()
     if threads <= 1 or height < 64:
         return kernel(0, height, *arguments)
     # More bands than threads, since the face rarely fills them evenly.
     rows = [height * k // (4 * threads) for k in range(4 * threads + 1)]
     pool = _pool(threads, os.getpid())
     list(pool.map(lambda first, last: kernel(first, last, *arguments), rows[:-1], rows[1:]))
+
+
+def usual_threads() -> int:
+    """As many as PyTorch uses where it is loaded, which may have been told to use fewer; else as ``OMP_NUM_THREADS``
+    says, or one for each core."""
+    if "torch" in sys.modules:
+        return sys.modules["torch"].get_num_threads()
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(asked) if asked.isdecimal() and int(asked) else numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 
 
 @functools.lru_cache(maxsize=4)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.face.light import shade
-from instaface.render.maps import encode, sample_texture
+from instaface.render.maps import encode
 from instaface.render.rasterise import LIMIT, MIN_DEPTH, SUBPIXELS
 
 _EMPTY = torch.iinfo(torch.int64).max
@@ -205,6 +205,21 @@ def render_batch(model: MorphableModel, parameters: FaceParameters, camera: Came
         mask=(alpha * seen[..., 0])[:, None],
         raster=raster,
     )
+
+
+def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
+    """Bilinear samples of a texture.
+
+    Args:
+        texture: (B, C, S, S), row 0 at v = 1.
+        uv: (B, ..., 2), 0..1, v upwards.
+
+    Returns:
+        (B, ..., C)
+    """
+    grid = (uv * uv.new_tensor([2, -2]) + uv.new_tensor([-1, 1])).flatten(1, -2)[:, None]
+    samples = torch.nn.functional.grid_sample(texture, grid, padding_mode="border", align_corners=False)
+    return samples[:, :, 0].mT.reshape(*uv.shape[:-1], -1)
 
 
 def _snap(vertices: Tensor) -> tuple[Tensor, Tensor]:

@@ -299,10 +299,9 @@ def _linearise(state: _State, camera: Camera) -> tuple[Floats, Floats]:
 
 def predicted(basis: Basis, parameters: FaceParameters, camera: Camera) -> Floats:
     """(L, 2) pixels where the landmarks of a face, batch of 1, are expected to be found."""
-    state = _State(basis, np.deg2rad(parameters.head[0].double().numpy()), parameters.translation[0].double().numpy())
-    state.gaze = np.deg2rad(parameters.gaze[0].double().numpy())
-    state.modes = basis.modes @ parameters.identity[0].double().numpy()
-    state.expression = parameters.expression[0].double().numpy()
+    one = parameters.map(lambda array: np.asarray(array[0], np.float64))
+    state = _State(basis, np.deg2rad(one.head), one.translation)
+    state.gaze, state.modes, state.expression = np.deg2rad(one.gaze), basis.modes @ one.identity, one.expression
     return _linearise(state, camera)[0]
 
 

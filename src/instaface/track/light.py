@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from instaface.face import Camera, FaceParameters
@@ -59,9 +58,7 @@ def fit_light(
         return parameters
     with one_thread():
         light, albedo = solve(skin.normals, skin.colours, skin.mean, skin.change, skin.plain)
-    return parameters.replace(
-        light=torch.from_numpy(light.astype(np.float32))[None], albedo=torch.from_numpy(albedo.astype(np.float32))[None]
-    )
+    return parameters.replace(light=light.astype(np.float32)[None], albedo=albedo.astype(np.float32)[None])
 
 
 def solve(
@@ -76,7 +73,7 @@ def solve(
         change: (A, N, 3) by one standard deviation.
         plain: (N,) pixels of plain skin, all by default; the others (lips, brows, lids) count less.
     """
-    harmonics = basis(torch.from_numpy(normals)).numpy()
+    harmonics = basis(normals)
     plain = np.ones(len(normals), bool) if plain is None else plain
     # Without an albedo model, skin tone and light cannot be told apart: the light takes both.
     level = AMBIENT if len(change) else float(colours.mean() / mean.mean())
@@ -162,13 +159,12 @@ def usual_light() -> tuple[Floats, Floats]:
     for most in (1.0, 0.6):
         strength = rng.uniform(0, most, count)
         azimuth, elevation = rng.normal(0, 45, count), rng.normal(15, 25, count)
-        towards = direction_from_angles(torch.from_numpy(azimuth), torch.from_numpy(elevation))
-        lamp = directional(towards, torch.from_numpy(strength), torch.zeros(count, dtype=torch.float64))
-        lights += lamp[..., 0].numpy()
+        lamp = directional(direction_from_angles(azimuth, elevation), strength, np.zeros(count))
+        lights += lamp[..., 0]
     lights[:, 0] += rng.uniform(0.1, 0.9, count)
     seen = rng.normal((0, 0, 1), 0.5, (500, 3))  # normals of a face
     seen /= np.linalg.norm(seen, axis=1, keepdims=True)
-    lights /= (lights @ basis(torch.from_numpy(seen)).numpy().mean(0))[:, None]
+    lights /= (lights @ basis(seen).mean(0))[:, None]
     usual = lights.mean(0)
     covariance = np.cov(lights.T) + REST**2 * np.eye(N_COEFFICIENTS) + 1e2 * np.outer(usual, usual)
     return usual, np.linalg.inv(covariance)
@@ -189,18 +185,20 @@ class _Skin:
 def _skin_regions(model: OpenHead) -> NDArray[np.float32]:
     """(V, 2) 1 on the face's skin, and 1 on it without brows, lids and lips."""
     out = np.zeros((len(model.head_weight), 2), np.float32)
-    out[model.regions["face"].numpy()] = 1
+    out[np.asarray(model.regions["face"])] = 1
     for region in ("brows", "eyelids", "lips"):
-        out[model.regions[region].numpy(), 1] = 0
+        out[np.asarray(model.regions[region]), 1] = 0
     return out
 
 
 @functools.cache
 def albedo_parts(model: OpenHead) -> NDArray[np.float32]:
     """(S, S, 1 + A, 3) mean albedo and its change by each coefficient, S about TEXTURE, row 0 at v = 1."""
-    texels = max(1, model.albedo_mean.shape[-1] // TEXTURE)
-    small = [torch.nn.functional.avg_pool2d(part, texels) for part in (model.albedo_mean[None], model.albedo_basis)]
-    return torch.cat(small).permute(2, 3, 0, 1).contiguous().numpy()
+    parts = np.concatenate([np.asarray(model.albedo_mean)[None], np.asarray(model.albedo_basis)])
+    texels = max(1, parts.shape[-1] // TEXTURE)
+    side = parts.shape[-1] // texels
+    small = parts.reshape(-1, 3, side, texels, side, texels).mean((3, 5))
+    return np.ascontiguousarray(small.transpose(2, 3, 0, 1))
 
 
 def _skin(
@@ -212,11 +210,10 @@ def _skin(
     from instaface.render import interpolate, rasterise
 
     height, width = pixels.shape[:2]
-    with torch.no_grad():
-        mesh = model.mesh(parameters)
-        points = camera.project(mesh.vertices[0]).numpy()
+    mesh = model.mesh(parameters)
+    points = camera.project(np.asarray(mesh.vertices[0]))
     # 1. The part of the picture with the face, shrunk.
-    face = points[model.regions["face"].numpy(), :2]
+    face = points[np.asarray(model.regions["face"]), :2]
     x0, y0 = np.maximum(np.floor(face.min(0)).astype(int), 0)
     x1, y1 = np.minimum(np.ceil(face.max(0)).astype(int), (width, height))
     if x1 - x0 < 4 or y1 - y0 < 4:
@@ -228,10 +225,10 @@ def _skin(
     points = points.copy()
     points[:, :2] = (points[:, :2] - (x0, y0)) * (size[0] / (x1 - x0), size[1] / (y1 - y0))
     # 2. Skin that is seen well.
-    faces = model.faces.numpy().astype(np.int32)
+    faces = np.asarray(model.faces).astype(np.int32)
     raster = rasterise(points, faces, size[1], size[0])
-    seen = interpolate(raster, faces, np.concatenate([mesh.normals()[0].numpy(), _skin_regions(model)], 1))
-    uv = interpolate(raster, model.uv_faces.numpy().astype(np.int32), model.uv.numpy())
+    seen = interpolate(raster, faces, np.concatenate([np.asarray(mesh.normals()[0]), _skin_regions(model)], 1))
+    uv = interpolate(raster, np.asarray(model.uv_faces).astype(np.int32), np.asarray(model.uv))
     normals = seen[..., :3]
     use = raster.covered & (seen[..., 3] > 0.99) & (uncovered > 0.9) & (normals[..., 2] > 0.25)
     brightest = cv2.max(cv2.max(part[..., 0], part[..., 1]), part[..., 2])

@@ -23,7 +23,7 @@ def face_model(name: str) -> tuple[MorphableModel, Callable[..., list[TrackedFac
         InstaFaceError: an unknown name, or a file of FLAME or DECA was not added.
     """
     if name == "openhead":
-        return OpenHead.load(), track
+        return OpenHead.load("numpy"), track
     if name != "flame":
         raise InstaFaceError(f"face model: unknown name {name!r}, allowed are {', '.join(FACE_MODELS)}")
     from instaface.face.flame import FLAME

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 
-import torch
+from instaface.render.rasterise import usual_threads
 
 
 @functools.cache
@@ -25,8 +25,8 @@ def one_thread() -> AbstractContextManager[Any]:
 
 
 def together(*tasks: Callable[[], Any]) -> list[Any]:
-    """The results of functions of which none needs another's, run on as many threads as torch uses."""
-    threads = torch.get_num_threads()
+    """The results of functions of which none needs another's, run on as many threads as are usual."""
+    threads = usual_threads()
     if threads == 1:
         return [task() for task in tasks]
     with ThreadPoolExecutor(threads) as pool:

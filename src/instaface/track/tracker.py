@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from instaface.face import Camera, FaceParameters, rotation_from_angles
@@ -53,7 +52,7 @@ def track(
     """
     from instaface.face import OpenHead
 
-    photo, model = read_photo(photo), model or OpenHead.load()
+    photo, model = read_photo(photo), model or OpenHead.load("numpy")
     warmup.begin(model)
     clock = _Clock()
     with clock("detect"):
@@ -132,14 +131,13 @@ def parameters_of(found: Fit, model: OpenHead) -> FaceParameters:
         "translation": found.translation,
         "gaze": found.gaze,
     }
-    tensors = {name: torch.from_numpy(np.asarray(value, np.float32))[None] for name, value in values.items()}
-    return model.neutral().replace(**tensors)
+    return model.neutral().numpy().replace(**{k: np.asarray(value, np.float32)[None] for k, value in values.items()})
 
 
 def between_the_ears(parameters: FaceParameters, model: OpenHead, camera: Camera) -> NDArray[np.float32]:
     """(2,) pixels of the model's origin in a posed head."""
-    arm = rotation_from_angles(parameters.head[0]) @ -model.neck_joint
-    return camera.project(parameters.translation[0] + arm)[:2].numpy()
+    arm = np.asarray(rotation_from_angles(parameters.head[0])) @ -np.asarray(model.neck_joint)
+    return camera.project(np.asarray(parameters.translation[0]) + arm)[:2]
 
 
 class _Clock:

@@ -18,7 +18,7 @@ VIEW = "view"  # the part of a sample that its maps follow from
 def view_of(parameters: FaceParameters, camera: Camera) -> dict[str, Tensor]:
     """What the maps of a face (batch of 1) follow from, without the batch's dimension."""
     numbers = torch.tensor([camera.focal, *camera.center, camera.width, camera.height], dtype=torch.float64)
-    return {"camera": numbers, **{f.name: getattr(parameters, f.name)[0] for f in fields(parameters)}}
+    return {"camera": numbers, **{f.name: torch.as_tensor(getattr(parameters, f.name)[0]) for f in fields(parameters)}}
 
 
 class DeviceMaps:

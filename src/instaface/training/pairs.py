@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from instaface.draft import Draft, draft
@@ -136,7 +135,7 @@ def rendered(
     Returns:
         None where the face is not found in the first one.
     """
-    plain = target.parameters.replace(head=torch.zeros_like(target.parameters.head))
+    plain = target.parameters.replace(head=0 * target.parameters.head)
     wide = options.model_copy(update={"turn": 1.5 * options.turn, "nod": 1.5 * options.nod, "light": 1.0})
     first, second = (apply(random_edit(random, o), plain, model) for o in (options, wide))
     face = _found(Photo(_painted(target, first, model)), model)
@@ -190,8 +189,8 @@ def carried(
     """
     camera = face.frame_camera
     raster = render_maps(model, parameters, camera).raster
-    before = camera.project(model.vertices(face.parameters)[0]).numpy()[:, :2]
-    source = interpolate(raster, model.faces.numpy(), before)  # (h, w, 2), where each pixel comes from
+    before = np.asarray(camera.project(model.vertices(face.parameters)[0]))[:, :2]
+    source = interpolate(raster, np.asarray(model.faces), before)  # (h, w, 2), where each pixel comes from
     away = (~raster.covered).astype(np.uint8)
     _, labels = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     y, x = np.mgrid[: camera.height, : camera.width].astype(np.float32) + 0.5

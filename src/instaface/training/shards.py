@@ -48,7 +48,7 @@ def pack(prepared: Prepared) -> dict[str, bytes]:
     """Files of one face: ``jpg``, ``npz`` (numbers), ``matte.png`` (person, hair, clothes), ``json`` (labels)."""
     face = prepared.face
     p = face.parameters
-    numbers = {f"parameters.{name}": getattr(p, name).numpy() for name in p.__dataclass_fields__}
+    numbers = {f"parameters.{name}": np.asarray(getattr(p, name)) for name in p.__dataclass_fields__}
     numbers |= {f"embeddings.{name}": value for name, value in prepared.embeddings.items()}
     numbers["landmarks"] = face.landmarks
     numbers["frame"] = np.array([face.frame.x, face.frame.y, face.frame.width, face.frame.height])
