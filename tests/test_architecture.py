@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import skimage.data
+from PIL import Image
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "instaface"
 ALL = "*"
@@ -64,6 +66,13 @@ def test_imports_run_one_way(path):
         assert (ALL in allowed or other in allowed) and other not in NEVER.get(room, set()), f"{room} imports {other}"
 
 
+def loaded_by(code: str) -> set[str]:
+    """Names of the modules that a fresh Python has loaded after some code."""
+    code = f"import sys; sys.path.insert(0, {str(SOURCE.parent)!r}); {code}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
 HEAVY = {"torch", "numba", "mediapipe", "cv2", "scipy", "skimage", "PIL", "diffusers", "transformers", "pydantic"}
 
 
@@ -72,6 +81,15 @@ HEAVY = {"torch", "numba", "mediapipe", "cv2", "scipy", "skimage", "PIL", "diffu
     [("import instaface", set()), ("from instaface import Edit; Edit(yaw=3)", set())],
 )
 def test_importing_loads_nothing_heavy(statement, allowed):
-    code = f"import sys; sys.path.insert(0, {str(SOURCE.parent)!r}); {statement}; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not (HEAVY - allowed) & set(loaded)
+    assert not (HEAVY - allowed) & loaded_by(statement)
+
+
+def test_a_geometric_edit_loads_nothing_that_takes_longer_than_itself(tmp_path):
+    Image.fromarray(skimage.data.astronaut()).save(tmp_path / "photo.png")
+    command = ["edit", str(tmp_path / "photo.png"), "--yaw", "20", "--gaze", "camera", "--light", "left"]
+    run = (
+        f"from instaface.cli.app import app; app({[*command, '-o', str(tmp_path / 'out.png')]}, standalone_mode=False)"
+    )
+    loaded = loaded_by(run)
+    assert (tmp_path / "out.png").exists() and "mediapipe" in loaded
+    assert not loaded & {"torch", "matplotlib", "mediapipe.tasks", "diffusers", "transformers"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -10,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from instaface.cli import starting
 from instaface.errors import InstaFaceError
 
 if TYPE_CHECKING:
     from instaface.editor import Editor
+
+GARBAGE = 100_000  # objects after which it is looked for: most are of modules being loaded, and none of those is any
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -30,12 +33,18 @@ def working(what: str) -> Iterator[None]:
 @cache
 def editor(face_model: str, model: str | None = None, personal: str | None = None) -> Editor:
     """The editor of this process; loading it takes a moment."""
-    with working("Loading the face model"), starting.keeping_all():
-        if model is None:  # no diffusion
-            starting.import_torch()
-        from instaface.editor import Editor
-
+    gc.set_threshold(GARBAGE)
+    with working("Loading the face model"):
+        with ThreadPoolExecutor(1) as other_core:
+            other_core.submit(_read_face_model)
+            from instaface.editor import Editor
         return Editor(face_model, model, personal)
+
+
+def _read_face_model() -> None:
+    from instaface.face import OpenHead
+
+    OpenHead.load("numpy")
 
 
 @contextmanager

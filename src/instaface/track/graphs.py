@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+LATE = ("matplotlib", "matplotlib.pyplot", "mediapipe.tasks", "mediapipe.tasks.python")
+
 # One square picture in, the face's landmarks and the network's belief that there is a face out.
 _LANDMARK_GRAPH = """
 input_stream: "image"
@@ -54,20 +56,20 @@ def _quiet() -> Iterator[None]:
 
 @functools.cache
 def _import_mediapipe() -> None:
-    """Imports MediaPipe without matplotlib, which takes longer than itself, and which it needs for plots alone: there,
-    the real one is imported when it is used."""
-    if "matplotlib" in sys.modules:
-        return
-    package, pyplot = ModuleType("matplotlib"), ModuleType("matplotlib.pyplot")
-    package.pyplot = pyplot  # type: ignore[attr-defined]
-    for module in (package, pyplot):
-        module.__getattr__ = functools.partial(_late, module.__name__)  # type: ignore[method-assign]
-    sys.modules |= {module.__name__: module for module in (package, pyplot)}
+    """Imports MediaPipe without what takes longer than itself, and what it hardly needs: matplotlib, for plots, and its
+    own second interface. The real ones are imported when they are used."""
+    late = {name: ModuleType(name) for name in LATE if name not in sys.modules}
+    for name, module in late.items():
+        module.__getattr__ = functools.partial(_late, name)  # type: ignore[method-assign]
+        package, _, own = name.rpartition(".")
+        if package in late:
+            setattr(late[package], own, module)
+    sys.modules |= late
     try:
         import mediapipe  # noqa: F401
     finally:
-        for module in (package, pyplot):
-            del sys.modules[module.__name__]
+        for name in late:
+            del sys.modules[name]
 
 
 def _late(module: str, name: str) -> Any:
