@@ -23,7 +23,7 @@ def edited():
     """The astronaut, turned by 20 degrees."""
     face = track(read_photo(data.astronaut()))[0]
     model = OpenHead.load()
-    parameters = face.parameters.replace(head=face.parameters.head + torch.tensor([[20.0, 0.0, 0.0]]))
+    parameters = face.parameters.replace(head=face.parameters.head + np.array([[20, 0, 0]], np.float32))
     return face, draft(face, parameters, model), parameters, model
 
 

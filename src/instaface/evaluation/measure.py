@@ -90,15 +90,15 @@ def control_figures(source: Judged, edit: Judged, target: FaceParameters) -> Fig
     target puts them, in % of the inter-ocular distance. Of the light the change of the log2 ratio of cheek luminances
     that the lit mesh predicts, what came out, and how far the ratio is from the predicted one, in %.
     """
-    target, before, after = (p.numpy() for p in (target, source.face.parameters, edit.face.parameters))
+    wished, before, after = (p.numpy() for p in (target, source.face.parameters, edit.face.parameters))
     figures: Figures = {}
-    asked, got = _turned(target.head - before.head), _turned(after.head - before.head)
+    asked, got = _turned(wished.head - before.head), _turned(after.head - before.head)
     pnp, five = ((b - a + 180) % 360 - 180 for a, b in ((source.pose, edit.pose), (source.pose_five, edit.pose_five)))
     for k, name in enumerate(ANGLES):
         figures |= {f"{name}_asked": asked[k], f"{name}_got": got[k]}
         figures |= {f"{name}_pnp": float(pnp[k]), f"{name}_five": float(five[k])}
 
-    wanted = (target.expression - before.expression)[0].astype(np.float64)
+    wanted = (wished.expression - before.expression)[0].astype(np.float64)
     came = (after.expression - before.expression)[0].astype(np.float64)
     named = np.abs(wanted) > ASKED_WEIGHT
     size = float(np.linalg.norm(wanted[named]))
