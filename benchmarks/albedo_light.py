@@ -40,7 +40,7 @@ def mean_shading(face: TrackedFace, model: OpenHead) -> float:
 
 def skin_tone(face: TrackedFace, model: OpenHead) -> np.ndarray:
     """(3,) linear RGB albedo of the cheeks, averaged over vertices."""
-    texture = model.albedo(face.parameters.albedo)[0]
+    texture = model.albedo(face.parameters.torch().albedo)[0]
     cheeks = torch.isin(model.faces, torch.cat([model.regions["cheek_left"], model.regions["cheek_right"]]))
     place = model.uv[model.uv_faces[cheeks].unique()] * len(texture[0])
     column, row = place[:, 0].long(), len(texture[0]) - 1 - place[:, 1].long()
@@ -129,7 +129,7 @@ def groups(model: OpenHead, folder: Path, per_group: int) -> Table:
             f"{ambient.mean():.3f} ± {ambient.std():.3f}",
             f"{np.mean([mean_shading(face, model) for face in faces]):.3f}",
             " ".join(f"{value:.3f}" for value in tone),
-            f"{max(float(face.parameters.albedo.abs().max()) for face in faces):.1f}",
+            f"{max(float(np.abs(face.parameters.albedo).max()) for face in faces):.1f}",
         )
     low, high, mean = min(levels.values()), max(levels.values()), np.mean(list(levels.values()))
     worst = max(high / mean - 1, 1 - low / mean)

@@ -52,12 +52,12 @@ def measure(pixels: NDArray[np.uint8], camera: Camera, model: OpenHead) -> tuple
     if landmarks is None:
         return None
     found = fit(landmark_basis(model), landmarks.points.astype(np.float64), camera)
-    return parameters_of(found, model), landmarks.points
+    return parameters_of(found, model).torch(), landmarks.points
 
 
 def poses(face: TrackedFace, model: OpenHead, rows: dict[str, list]) -> None:
     """Adds (asked change, change by the tracker, error by the tracker, change by PnP) for each pose."""
-    scene, start, camera = take_apart(face, model), face.parameters, face.frame_camera
+    scene, start, camera = take_apart(face, model), face.parameters.torch(), face.frame_camera
     before = measure(face.frame_pixels, camera, model)
     if before is None:
         return
@@ -78,7 +78,7 @@ def poses(face: TrackedFace, model: OpenHead, rows: dict[str, list]) -> None:
 
 def expressions(face: TrackedFace, model: OpenHead, rows: dict[str, list]) -> None:
     """Adds (slope, largest leak) for each expression, each weight set with the others as they are."""
-    scene, start, camera = take_apart(face, model), face.parameters, face.frame_camera
+    scene, start, camera = take_apart(face, model), face.parameters.torch(), face.frame_camera
     for name, members in EXPRESSIONS.items():
         index = [model.expression_names.index(member) for member in members]
         seen = []
@@ -95,7 +95,7 @@ def expressions(face: TrackedFace, model: OpenHead, rows: dict[str, list]) -> No
 
 def lights(face: TrackedFace, model: OpenHead, rows: dict[str, list]) -> None:
     """Adds the ratio of left to right cheek luminance, measured over predicted, for each direction."""
-    scene, start, camera = take_apart(face, model), face.parameters, face.frame_camera
+    scene, start, camera = take_apart(face, model), face.parameters.torch(), face.frame_camera
     mean = start.light[:, 0].mean()[None]
     for azimuth, elevation in LIGHTS:
         direction = direction_from_angles(torch.tensor([float(azimuth)]), torch.tensor([float(elevation)]))

@@ -155,7 +155,7 @@ def renders(data: Path, limit: int) -> Iterator[Row]:
         if not faces:
             missed += 1
             continue
-        got = parameters_of(fit(landmark_basis(model), faces[0].points.astype(np.float64), camera), model)
+        got = parameters_of(fit(landmark_basis(model), faces[0].points.astype(np.float64), camera), model).torch()
         pose.append((got.head - truth.head)[0].abs().numpy())
         gaze.append((got.gaze - truth.gaze).abs().mean().item())
         off, asked = (got.expression - truth.expression)[0].abs().numpy(), truth.expression[0].numpy()

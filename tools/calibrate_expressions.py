@@ -89,7 +89,7 @@ def changes(data: Path, model: OpenHead) -> Iterator[Change]:
         camera, first = Camera.for_photo(photo.width, photo.height, photo.focal), look(photo.pixels)
         if first is None:
             continue
-        before = parameters_of(fit(basis, first, camera), model)
+        before = parameters_of(fit(basis, first, camera), model).torch()
         weights = random_change(model, rng, before.expression[0].numpy())
         after = before.replace(expression=torch.from_numpy(weights)[None])
         second = look(carried(model, photo.pixels, camera, before, after))

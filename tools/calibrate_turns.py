@@ -35,7 +35,7 @@ TURNS = {0: (-25, -12, 12, 25), 1: (-18, -9, 9, 18)}  # degrees of yaw and pitch
 def lacking(face: TrackedFace, model: OpenHead) -> list[tuple[int, float, NDArray[np.float64]]]:
     """(axis, radians, (L, 3) offsets of the found from the expected landmarks) for each turn of one face."""
     basis = reduced_basis(model, Calibration.load(model).without_turns())
-    scene, start = take_apart(face, model), face.parameters
+    scene, start = take_apart(face, model), face.parameters.torch()
     still = _offset(face, start.head, draft(face, start, model, scene).pixels, basis)
     out = []
     for axis, turns in TURNS.items():

@@ -36,7 +36,7 @@ HELD_OUT = 101  # the first face
 
 def render(face: TrackedFace, model: OpenHead, turn: tuple[float, float, float]) -> NDArray[np.uint8]:
     """The fitted head of a photo, nearly upright, turned by so many degrees, over a plain background."""
-    head = 0.3 * face.parameters.head + torch.tensor([turn])
+    head = 0.3 * face.parameters.torch().head + torch.tensor([turn])
     maps = render_maps(model, face.parameters.replace(head=head, body=0 * face.parameters.body), face.camera)
     plain = np.median(linear_from_pixels(face.photo.pixels).reshape(-1, 3), axis=0)
     alpha = maps.mask[..., None]

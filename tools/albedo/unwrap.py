@@ -93,7 +93,7 @@ def unwrap(face: TrackedFace, model: OpenHead) -> Unwrapped:
     camera, frame = face.frame_camera, face.frame
     faces = model.faces.numpy().astype(np.int32)
     with torch.no_grad():
-        mesh = model.mesh(face.parameters)
+        mesh = model.mesh(face.parameters.torch())
         points = camera.project(mesh.vertices[0]).numpy()
         attributes = torch.cat([mesh.vertices[0], mesh.normals()[0]], -1).numpy()
     # 1. Where each texel lies in space and in the frame.
