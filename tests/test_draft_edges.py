@@ -182,6 +182,15 @@ def test_loose_hair_is_looked_up_along_hair_and_not_along_skin(face, scene):
     assert near[hair].min() > 0.9 and near[skin].max() < 0.1
 
 
+def test_skin_with_a_way_of_its_own_does_not_divert_the_hair_beside_it(scene):
+    solid, source = scene.person > 0.5, scene.positions.copy()
+    source[scene.hair < 0.5, 1] += 30  # what comes into view below the hair was elsewhere
+    shift, near = follow_outline(scene, solid, source)
+    contour = solid & (cv2.erode(solid.astype(np.uint8), np.ones((3, 3)), borderValue=1) == 0)
+    hair = contour & (scene.hair > 0.5) & (near > 0.5)
+    assert hair.sum() > 100 and np.abs(shift[hair]).max() < 3
+
+
 def cut_at(face, column):
     """The face in a photo that ends at a column."""
     person, hair = (np.ascontiguousarray(mask[:, :column]) for mask in (face.matte.person, face.matte.hair))

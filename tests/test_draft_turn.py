@@ -108,3 +108,13 @@ def test_skin_beside_the_face_fades_but_not_beside_ears_and_neck(head, model):
     apart = np.isin(shell.anchor, np.concatenate([model.regions[name].numpy() for name in ("ears", "neck")]))
     assert apart.any() and not shell.rim[apart].any()
     assert shell.rim[~apart].any()
+
+
+def test_skin_below_the_ears_has_no_other_side_since_the_face_model_has_its_own(head, model):
+    scene = head[1]
+    front, back = np.split(scene.shell.points.reshape(2, *scene.shell.shape, 3), 2)
+    thick = np.linalg.norm(front - back, axis=-1)[0]
+    rows = scene.camera.project(scene.vertices)[np.asarray(model.regions["ears"]), 1]
+    below = slice(int(rows.max() / scene.shell.step) + 2, None)
+    assert thick[below].max() < 1e-3
+    assert thick[: int(rows.min() / scene.shell.step)].max() > 5

@@ -88,7 +88,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         lambda: _body(skin, stays, clothes + bare - surface, head_alpha, view.neck * surface, inside),
         lambda: _throat(view, model, surface, bare) * (1 - hidden),
     )
-    beside_skin = _from_grid(shell.follow * ~_next_to(shell, model, "ears"), shell, hair.shape)
+    at_face = np.maximum(_from_grid(shell.follow * ~_next_to(shell, model, "ears"), shell, hair.shape), beside)
     return Scene(
         camera=camera,
         parameters=face.parameters,
@@ -106,7 +106,7 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         strands=strands,
         bare=shown,
         surface=surface,
-        over=(1 - surface) * (1 - np.maximum(shown, clothes) * beside_skin),
+        over=(1 - surface) * (1 - np.maximum(shown * at_face, clothes)),
         open=view.open,
         depth=view.depth,
         vertices=view.vertices,
@@ -317,15 +317,18 @@ def _shell(
     cells = ~_any(~near) & _any(bare) & ~wall
     weights = _shell_weights(view, model, face.shape, step)
     anchors = np.where(face, view.vertex[np.ix_(rows, columns)], -1)
-    shell = build_shell(view.camera, relief, middle, weights, cells, step, anchors, hairy, opacity)
+    skin = hairy < 0.3
+    below_ears = skin & (low > 0.99) & ~hanging
+    mirror = np.where(below_ears, relief.z, middle)  # the neck's other side is the face model's own
+    shell = build_shell(view.camera, relief, mirror, weights, cells, step, anchors, hairy, opacity)
     # Skin right beside the face model turns as that does.
     own = np.asarray(model.head_weight)[shell.anchor].reshape(face.shape)
-    bare_rim = (shell.rim * shell.follow).reshape(shell.shape) * (hairy < 0.3)
+    bare_rim = (shell.rim * shell.follow).reshape(shell.shape) * skin
     weights += cv2.GaussianBlur(bare_rim, (0, 0), 1) * (own - weights)
     close = to_grid(beside.astype(np.float32), step) > 0.5
     stays = ~close & (to_grid(person - head_alpha, step) > 0.1)
-    others = (hairy >= 0.3) | (to_grid(view.near, step) > 0.5)
-    weights = _drawn_along(np.where(face, own, weights), close & (hairy < 0.3) & ~face, face | others, stays)
+    others = ~skin | (to_grid(view.near, step) > 0.5)
+    weights = _drawn_along(np.where(face, own, weights), close & skin & ~face, face | others, stays)
     return replace(
         shell, weights=np.tile(weights.reshape(-1), 2), rim=shell.rim * ~_next_to(shell, model, "ears", "neck")
     )

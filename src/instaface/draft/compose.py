@@ -176,9 +176,11 @@ def follow_outline(scene: Scene, solid: Mask, source: Array, invented: Mask | No
     hair, skin = scene.hair[row, column], scene.bare[row, column]
     if invented is not None:
         hair, skin = np.where(invented[contour], 0, hair), np.where(invented[contour], 1, skin)
-    way = np.column_stack([way, (hair + 0.01) / (hair + skin + 0.01)]).astype(np.float32)
+    share = (hair + 0.01) / (hair + skin + 0.01)
+    # Skin, with its own way, does not divert the hair that it borders on.
+    way = np.column_stack([share[:, None] * way, share]).astype(np.float32)
     way = _spread_out(places, way, solid.shape, 0.02 * size)
-    shift, share = (_enlarged(part, solid.shape) for part in (way[..., :2], way[..., 2]))
+    shift, share = (_enlarged(part, solid.shape) for part in (way[..., :2] / way[..., 2:], way[..., 2]))
     away = cv2.distanceTransform((~contour).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     in_bands(kernels.near_rows, len(near), None, size, away, solid, share, near)
     return shift, near

@@ -221,7 +221,7 @@ def _distance(mask: Mask) -> Array:
 def build_shell(
     camera: Camera,
     relief: Relief,
-    middle: float,
+    middle: float | Array,
     weights: Array,
     cells: Mask,
     step: int,
@@ -234,7 +234,7 @@ def build_shell(
     Args:
         camera: camera of the frame.
         relief: heights at the grid's points, which lie at pixel coordinates ``step * (column, row)``.
-        middle: z of the plane at which the front is mirrored to make the back.
+        middle: z of the plane at which the front is mirrored to make the back, one or (h, w) of them.
         weights: (h, w) share of the head's turn.
         cells: (h - 1, w - 1) grid squares that belong to the shell.
         step: grid spacing in pixels.
