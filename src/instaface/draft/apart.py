@@ -166,7 +166,7 @@ PIECE = 0.008  # of the canvas' longer side: half as large as the smallest piece
 def _beside_neck(view: View, model: MorphableModel) -> Mask:
     """(H, W) what is close to the face model's neck, which is narrower than the person's may be, below the ears."""
     away = cv2.distanceTransform((view.neck < 0.5).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    close = away * -_middle(view, model) < FOLLOW_RANGE * view.camera.focal
+    close = away < FOLLOW_RANGE * view.camera.focal / -_middle(view, model)
     return close & (np.arange(len(close))[:, None] > view.ear_rows(model)[1])
 
 
