@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from instaface.draft import draft, take_apart
+from instaface.draft import draft, kernels, take_apart
 from instaface.face import Camera, OpenHead
 from instaface.render import render_maps
 from instaface.render.maps import region_mask
@@ -118,3 +118,25 @@ def test_skin_below_the_ears_has_no_other_side_since_the_face_model_has_its_own(
     below = slice(int(rows.max() / scene.shell.step) + 2, None)
     assert thick[below].max() < 1e-3
     assert thick[: int(rows.min() / scene.shell.step)].max() > 5
+
+
+def test_what_is_foreshortened_is_as_soft_as_the_photo_and_the_rest_stays():
+    """A photo of noise, blurred by the lens: shrunk to half its width it is sharper than that blur allows."""
+    rng = np.random.default_rng(0)
+    photo = cv2.GaussianBlur(rng.normal(128, 40, (60, 240, 3)).astype(np.float32), (0, 0), kernels.BLUR**0.5)
+    x, y = np.meshgrid(np.arange(120, dtype=np.float32), np.arange(60, dtype=np.float32))
+    drawn, moved = np.ones((60, 120), bool), np.zeros((60, 120), np.float32)
+    drawn[:, 100:] = False
+
+    def filtered(scale: float, still: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        colour = cv2.remap(photo, scale * x, y, cv2.INTER_LINEAR)
+        out, place = colour.copy(), np.dstack([scale * x, y]) + np.float32(0.5)
+        kernels.prefilter_rows(0, 60, place, drawn, still, colour, out)
+        return colour, out
+
+    before, after = filtered(2.0, moved)
+    assert 0.4 < np.var(np.diff(after[:, 1:99], axis=1)) / np.var(np.diff(before[:, 1:99], axis=1)) < 0.85
+    assert np.var(np.diff(after[:, 1:99], axis=0)) < np.var(np.diff(before[:, 1:99], axis=0))
+    np.testing.assert_array_equal(after[:, 100:], before[:, 100:])  # nothing is drawn there
+    for scale, still in ((1.0, moved), (0.5, moved), (2.0, moved + 1)):
+        np.testing.assert_array_equal(*filtered(scale, still))

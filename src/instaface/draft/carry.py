@@ -126,6 +126,9 @@ def carry(
         over *= smoothstep(in_front, -SHELL_TOLERANCE, 0)
     place = scene.positions[window].copy()
     place.reshape(-1, 2)[drawn] = source[..., :2]
+    if surfaces.moves and patch.kind == MESH:  # of hair it would cost as much again
+        picture = colour.reshape(*size, 3)
+        in_bands(kernels.prefilter_rows, size[0], None, place, alpha > 0, still, picture.copy(), picture)
     pictures = (part.reshape(*size, 3) for part in (colour, ratio))
     return Layer(window, next(pictures), alpha, seen_share, still, next(pictures), raster.depth, over, place)
 

@@ -28,6 +28,9 @@ SHOULDER = np.float32(0.75)  # linear brightness from which on relit pixels appr
 SHOULDERED = 0.15, 0.45  # share of the head's turn below which the neck widens to the shoulders
 TURN_STRETCH = 2.0, 3.5  # growth of a surface across its slope, from well borne to not at all
 HAIR_STRETCH = 1.7, 2.8  # the same of hair, of which there is more where that came from
+BLUR = np.float32(0.15)  # variance in pixels of the blur that lenses, sensors and compression leave in a sharp photo
+TWICE = np.float32(4)  # square of the pixels between a pixel's two neighbours
+FOLDED = np.float32(64)  # of those of the photo between them, from which on they are not of one surface
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -43,7 +46,7 @@ def shows(alpha):  # type: ignore[no-untyped-def]
     return smooth(alpha, VISIBLE, 4 * VISIBLE)
 
 
-ZERO, ONE, FULL = np.float32(0), np.float32(1), np.float32(255)  # plain numbers would make all of them double
+ZERO, HALF, ONE, FULL = (np.float32(x) for x in (0, 0.5, 1, 255))  # plain numbers would make all of them double
 STEPS = np.float32(1024)  # of the tables of the sRGB curve, between which is interpolated
 _EVEN = np.linspace(0, 1 + 1 / STEPS, int(STEPS) + 2)
 TO_LINEAR = linear_from_srgb(_EVEN).astype(np.float32)
@@ -226,6 +229,47 @@ def shell_rows(  # type: ignore[no-untyped-def]
             _put(j, i, pixel, seen, 1.0, inside, values, photo, strands, marks, change, colour, ratio, flat)
             flat[0, pixel], flat[3, pixel] = opacity, masks[j, i, 1]
             flat[2, pixel] = 1 - smooth(values[j, i, MOVED], *STILL)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _spread(place, drawn, y0, x0, y1, x1):  # type: ignore[no-untyped-def]
+    """Variance in pixels of the blur that a photo loses between two pixels on both sides of one, see
+    :func:`prefilter_rows`; 0 where it loses none, or where the two are not of one surface."""
+    if not (drawn[y0, x0] and drawn[y1, x1]):
+        return ZERO
+    dx, dy = place[y1, x1, 0] - place[y0, x0, 0], place[y1, x1, 1] - place[y0, x0, 1]
+    squared = dx * dx + dy * dy
+    return BLUR * (ONE - TWICE / squared) if TWICE < squared < FOLDED else ZERO
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def prefilter_rows(first, last, place, drawn, still, colour, out):  # type: ignore[no-untyped-def]
+    """Makes what is foreshortened as soft as the photo is: there, the lens's blur has shrunk with all that it blurs.
+
+    A blur of variance v, shrunk by a factor c, is brought back by one of v (1 - 1 / c^2), here of three taps across.
+
+    Args:
+        place: (H, W, 2) pixels of the photo that are shown.
+        drawn: (H, W) bool, where anything is.
+        still: (H, W) 0..1, where nothing has moved; there nothing is changed.
+        colour: (H, W, 3).
+        out: (H, W, 3) result, ``colour`` already.
+    """
+    height, width = drawn.shape
+    for j in range(max(first, 1), min(last, height - 1)):
+        for i in range(1, width - 1):
+            if drawn[j, i] and still[j, i] < ONE:
+                keep = HALF * (ONE - still[j, i])
+                across = keep * _spread(place, drawn, j, i - 1, j, i + 1)
+                down = keep * _spread(place, drawn, j - 1, i, j + 1, i)
+                if across > ZERO or down > ZERO:
+                    for c in range(3):
+                        own = colour[j, i, c]
+                        out[j, i, c] = (
+                            own
+                            + across * (colour[j, i - 1, c] + colour[j, i + 1, c] - own - own)
+                            + down * (colour[j - 1, i, c] + colour[j + 1, i, c] - own - own)
+                        )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
