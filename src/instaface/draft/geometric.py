@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from instaface.draft.apart import take_apart
 from instaface.draft.carry import Layer, carry, carry_glasses
 from instaface.draft.compose import Draft, compose
-from instaface.draft.enlarge import enlarge
 from instaface.draft.fill import box, push_pull, smoothstep
 from instaface.draft.kernels import MOVED, STILL
 from instaface.draft.occluder import put_before
 from instaface.draft.openings import carry_face
 from instaface.draft.relight import continued
+from instaface.draft.resolution import at_own_resolution
 from instaface.draft.scene import Scene
 from instaface.draft.surfaces import Surfaces
 from instaface.face import FaceParameters, MorphableModel
@@ -59,8 +59,8 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     drawn = compose(scene, [scalp, behind, body, hair, throat, neck, clothes, head, over], glasses, gone, [scalp, head])
     if scene.before.any():
         drawn = put_before(scene, drawn, relit)
-    # 4. Large photos get their own resolution back.
-    return drawn if work is face else enlarge(drawn, work, face)
+    # 4. Large and small photos get their own resolution back.
+    return drawn if work is face else at_own_resolution(drawn, work, face)
 
 
 AROUND = 0.1  # of the layer's longer side: what lies as close to a hole counts when it is filled

@@ -246,10 +246,12 @@ def find_marks(
 
 def marks_of(face: TrackedFace, model: MorphableModel) -> Array:
     """:func:`find_marks` over the frame of a tracked face: (H, W, 3) float32."""
+    work, size = face.working, (face.frame.width, face.frame.height)
     posed = model.mesh(face.parameters)
     mesh = np.concatenate([np.asarray(part[0]) for part in (posed.vertices, posed.normals())], 1)
-    bare = (face.matte.person - face.matte.hair - face.matte.clothes).clip(0, 1)
-    return find_marks(model, face.parameters, face.frame_camera, mesh, face.frame_pixels.astype(np.float32), bare)
+    bare = (work.matte.person - work.matte.hair - work.matte.clothes).clip(0, 1)
+    marks = find_marks(model, face.parameters, work.frame_camera, mesh, work.frame_pixels.astype(np.float32), bare)
+    return marks if work is face else cv2.resize(marks, size, interpolation=cv2.INTER_LINEAR)
 
 
 def _texels(texture: Array, uv: Array) -> Array:

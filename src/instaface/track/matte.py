@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from instaface.track import graphs
 from instaface.track.hair import shares
-from instaface.track.tracked import WORKING, Frame, Matte
+from instaface.track.tracked import WORKING, Frame, Matte, at_working_size
 
 FRAME_FACES = 3.0  # side of the frame over the height of the face's landmarks
 COARSE = 256  # pixels: the segmentation network's picture
@@ -50,20 +50,17 @@ def matte(pixels: NDArray[np.uint8], landmarks: Floats, middle: Floats | None = 
         landmarks: (478, 2) in pixels of the frame.
         middle: (2,) pixels of the point between the ears; by default between the eyes, which is beside it in a
             head that turns.
-        longest: pixels of the masks' longer side at most.
+        longest: pixels of the masks' longer side at most; small frames are enlarged, see :func:`at_working_size`.
     """
-    import cv2
-
     height, width = pixels.shape[:2]
-    scale = min(1.0, longest / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else np.ascontiguousarray(pixels)
+    small = at_working_size(pixels, longest)
+    scale = small.shape[1] / width
     person = refine(small, _around(coarse_person(small), landmarks / (width, height) * COARSE))
     middle = None if middle is None else middle * scale
     hair, clothes = shares(small, person, landmarks * scale, middle)
     firm = ((person - FIRM[0]) / (FIRM[1] - FIRM[0])).clip(0, 1)
     person = person + (1 - _share(hair, person)) * (firm - person)  # only hair lets anything through
-    if THIN * max(size) >= 1:  # a coarse matte shows no strands
+    if THIN * max(small.shape) >= 1:  # a coarse matte shows no strands
         loose = strands(small, person, hair)
         person, hair = np.maximum(person, loose), np.maximum(hair, loose)
     hair = np.minimum(hair, person)

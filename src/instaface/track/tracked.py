@@ -11,7 +11,21 @@ from numpy.typing import NDArray
 from instaface.face import Camera, FaceParameters
 from instaface.photo import Photo
 
-WORKING = 1024  # pixels: longest side of a frame at which masks and layers are made
+# Pixels of the longer side at which a frame's masks and layers are made: large ones are worked on smaller, small ones
+# larger, so that what is drawn in them has soft edges when it is brought back.
+SMALLEST, WORKING = 512, 1024
+
+
+def at_working_size(pixels: NDArray[np.uint8], longest: int = WORKING) -> NDArray[np.uint8]:
+    """(H, W, 3) pixels of a frame, scaled so that its longer side has at least ``SMALLEST``, at most ``longest``."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    scale = min(max(width, height, SMALLEST), longest) / max(width, height)
+    if scale == 1:
+        return np.ascontiguousarray(pixels)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
 @dataclass(frozen=True)
@@ -33,7 +47,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Matte:
-    """Soft masks over a :class:`Frame`, at its own resolution; at most ``WORKING`` pixels on the longer side.
+    """Soft masks over a :class:`Frame`, ``SMALLEST`` to ``WORKING`` pixels on the longer side; its own where it can be.
 
     Attributes:
         person: (H, W) float32 0..1, opacity of the person (skin, hair, clothes, what is worn or held).
@@ -87,9 +101,7 @@ class TrackedFace:
         frame = self.frame
         if (width, height) == (frame.width, frame.height):
             return self
-        import cv2
-
-        pixels = cv2.resize(self.frame_pixels, (width, height), interpolation=cv2.INTER_AREA)
+        pixels = at_working_size(self.frame_pixels, max(width, height))
         scale = width / frame.width
         corner = np.array([frame.x, frame.y], np.float32)
         left, top, right, bottom = self.box

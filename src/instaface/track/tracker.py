@@ -19,7 +19,7 @@ from instaface.track.fit import Fit, fit, landmark_basis
 from instaface.track.landmarks import Landmarks, find_landmarks
 from instaface.track.light import fit_light
 from instaface.track.matte import frame_of, matte
-from instaface.track.tracked import WORKING, TrackedFace
+from instaface.track.tracked import WORKING, TrackedFace, at_working_size
 
 if TYPE_CHECKING:
     from instaface.face import OpenHead
@@ -83,8 +83,6 @@ def _measure(
     photo: Photo, landmarks: Landmarks, index: int, model: OpenHead, quick: bool, clock: _Clock
 ) -> TrackedFace | None:
     """One face; None where the landmarks are not a face's."""
-    import cv2
-
     camera = Camera.for_photo(photo.width, photo.height, photo.focal)
     with clock("fit"):
         found = fit(landmark_basis(model), landmarks.points.astype(np.float64), camera)
@@ -96,11 +94,12 @@ def _measure(
     with clock("matte"):
         corner = np.array([frame.x, frame.y], np.float32)
         middle = between_the_ears(parameters, model, camera) - corner
-        masks = matte(pixels, landmarks.points - corner, middle, COARSE_MATTE if quick else WORKING)
-        size = masks.person.shape[1], masks.person.shape[0]
-        small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        longest = COARSE_MATTE if quick else WORKING
+        masks = matte(pixels, landmarks.points - corner, middle, longest)
+        small = at_working_size(pixels, longest)
     if not quick:
         with clock("light"):
+            size = small.shape[1], small.shape[0]
             frame_camera = camera.crop(frame.x, frame.y, frame.width, frame.height, size)
             parameters = fit_light(model, parameters, frame_camera, small, masks.person - masks.hair)
     return TrackedFace(

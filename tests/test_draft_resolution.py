@@ -1,4 +1,4 @@
-"""Large photos: worked on at a limited resolution, returned at their own with their own detail."""
+"""Large and small photos: worked on at a resolution in between, returned at their own with their own detail."""
 
 from dataclasses import replace
 
@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from skimage import data
 
-from instaface.draft import draft
+from instaface.draft import draft, marks_of
 from instaface.draft.compose import Draft
-from instaface.draft.enlarge import enlarge
+from instaface.draft.resolution import at_own_resolution
 from instaface.face import OpenHead
 from instaface.track import track
-from instaface.track.tracked import WORKING
+from instaface.track.tracked import SMALLEST, WORKING
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_what_an_edit_does_not_touch_is_the_photo(face):
     mask, flat = np.zeros(shape, np.float32), np.full_like(work.frame_pixels, 128)
     mask[200:300, 400:500] = 1
     source = np.zeros((*shape, 2), np.float32)
-    large = enlarge(Draft(flat, flat, mask, mask, source), work, face)
+    large = at_own_resolution(Draft(flat, flat, mask, mask, source), work, face)
     changed = (large.pixels != face.frame_pixels).any(-1)
     assert 100 < np.sqrt(changed.sum()) * shape[1] / face.frame.width < 108
     assert (large.pixels[large.mask == 0] == face.frame_pixels[large.mask == 0]).mean() > 0.99
@@ -86,7 +86,7 @@ def test_what_stays_is_the_photo_and_what_is_invented_has_no_foreign_detail(face
     coverage = whole.copy()
     coverage[: height // 2] = 0
     still = Draft(work.frame_pixels, work.frame_pixels, coverage, whole, own)
-    large = enlarge(still, work, face)
+    large = at_own_resolution(still, work, face)
     lower, upper = np.s_[face.frame.height // 2 + 8 :], np.s_[: face.frame.height // 2 - 8]
     assert np.abs(large.pixels[lower].astype(int) - face.frame_pixels[lower]).mean() < 1.5
     smooth = cv2.resize(work.frame_pixels, (face.frame.width, face.frame.height), interpolation=cv2.INTER_CUBIC)
@@ -100,12 +100,56 @@ def test_no_detail_is_carried_across_a_tear(face):
     source[:, width // 2 :, 0] -= width // 4
     whole = np.ones((height, width), np.float32)
     flat = np.full_like(work.frame_pixels, 128)
-    large = enlarge(Draft(flat, flat, whole, whole, source), work, face)
+    large = at_own_resolution(Draft(flat, flat, whole, whole, source), work, face)
     torn = face.frame.width // 2
     assert grain(large.pixels[:, torn - 200 : torn - 100]).mean() > 4
     assert np.abs(large.pixels[:, torn - 1 : torn + 1].astype(int) - 128).mean() < 1
 
 
-def test_small_photos_are_worked_on_as_they_are(face):
-    small = replace(face.working)
-    assert small.working is small
+def test_photos_of_the_working_resolution_are_worked_on_as_they_are(face):
+    medium = replace(face.working)
+    assert medium.working is medium
+
+
+@pytest.fixture(scope="module")
+def small_face():
+    """The astronaut at less than half of the size."""
+    return track(cv2.resize(data.astronaut()[:400], None, fx=0.45, fy=0.45, interpolation=cv2.INTER_AREA), faces=1)[0]
+
+
+def test_small_photos_are_worked_on_larger(small_face, model):
+    work = small_face.working
+    assert (
+        max(small_face.frame.width, small_face.frame.height)
+        < 250
+        < max(work.frame.width, work.frame.height)
+        == SMALLEST
+    )
+    assert work.frame_pixels.shape[:2] == work.matte.person.shape
+    result = draft(small_face, small_face.parameters, model)
+    untouched = result.mask == 0
+    assert untouched.all() and (result.pixels == small_face.frame_pixels)[untouched].all()
+
+
+def test_what_is_drawn_in_a_small_photo_has_soft_edges_and_what_stays_is_the_photo(small_face):
+    work = small_face.working
+    height, width = work.frame.height, work.frame.width
+    own = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), -1).astype(np.float32)
+    painted = np.hypot(*np.moveaxis(own - (width / 2, height / 2), -1, 0)) < 100
+    pixels = np.where(painted[..., None], np.uint8(255), work.frame_pixels)
+    drawn = Draft(pixels, pixels, (~painted).astype(np.float32), np.ones((height, width), np.float32), own)
+    result = at_own_resolution(drawn, work, small_face)
+    share = cv2.resize(painted.astype(np.float32), result.pixels.shape[1::-1], interpolation=cv2.INTER_AREA)
+    before, after = small_face.frame_pixels.astype(float), result.pixels.astype(float)
+    assert np.abs(after - before)[share == 0].max() <= 1
+    edge = (share > 0.2) & (share < 0.8)
+    assert edge.sum() > 100
+    between = before + share[..., None] * (255 - before)
+    assert np.abs(after - between)[edge].mean() < 8
+
+
+@pytest.mark.parametrize("which", ["face", "small_face"])
+def test_marks_are_over_the_frame_whatever_the_working_resolution(which, request, model):
+    found = request.getfixturevalue(which)
+    marks = marks_of(found, model)
+    assert marks.shape == found.frame_pixels.shape and marks.any()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -17,39 +19,55 @@ TEAR = 2.0  # pixels between the places in the photo of two neighbours, from whi
 GAIN = 0.4, 2.5  # by which new light scales detail
 
 
-def enlarge(small: Draft, work: TrackedFace, face: TrackedFace) -> Draft:
+def at_own_resolution(drawn: Draft, work: TrackedFace, face: TrackedFace) -> Draft:
     """The draft of ``work``, which is ``face`` at a working resolution, over the whole of the face's frame.
 
     What the draft shows of the photo gets the detail that the working resolution left out, from where in the photo it
     is; what was invented, or mirrored, stays as smooth as it is.
 
     Args:
-        small: of ``work``.
+        drawn: of ``work``.
         work: from :attr:`TrackedFace.working`.
         face: the face itself.
     """
     height, width = face.frame.height, face.frame.width
-    scale = np.array([width / work.frame.width, height / work.frame.height], np.float32)
-    sharp = _sharp(small)
+    sharp, seen = _sharp(drawn), work.frame_pixels
+    if width < work.frame.width:  # each pixel is the mean of those of the draft that it covers
+        drawn, sharp, seen = _shrunk(drawn, sharp, seen, (width, height))
+    scale = np.array([width / seen.shape[1], height / seen.shape[0]], np.float32)
     outputs = [face.frame_pixels.copy() for _ in range(2)]
-    maps = [cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in (small.coverage, small.mask)]
+    maps = [cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in (drawn.coverage, drawn.mask)]
     # What the edit does not touch is the photo already.
-    left, right, top, bottom = _touched(small.mask, scale, width, height)
+    left, right, top, bottom = _touched(drawn.mask, scale, width, height)
     for start in range(top, bottom, ROWS):
         rows, columns = np.arange(start, min(start + ROWS, bottom)), np.arange(left, right)
         band = slice(start, start + len(rows)), slice(left, right)
         x, y = np.meshgrid((columns + 0.5) / scale[0] - 0.5, (rows + 0.5) / scale[1] - 0.5)
         at = x.astype(np.float32), y.astype(np.float32)
-        source, share = _look_up(small.source, at), _look_up(sharp, at)[..., None]
+        source, share = _look_up(drawn.source, at), _look_up(sharp, at)[..., None]
         there, here = source * scale - 0.5, source - 0.5
         shown = _look_up(face.frame_pixels, (there[..., 0], there[..., 1]), cv2.INTER_CUBIC).astype(np.float32)
-        base = _look_up(work.frame_pixels, (here[..., 0], here[..., 1]), cv2.INTER_CUBIC).astype(np.float32)
-        for out, picture in zip(outputs, (small.pixels, small.appearance), strict=True):
+        base = _look_up(seen, (here[..., 0], here[..., 1]), cv2.INTER_CUBIC).astype(np.float32)
+        for out, picture in zip(outputs, (drawn.pixels, drawn.appearance), strict=True):
             plain = _look_up(picture, at, cv2.INTER_CUBIC).astype(np.float32)
             gain = ((plain.mean(-1) + 8) / (base.mean(-1) + 8)).clip(*GAIN)[..., None]
             out[band] = np.clip(np.rint(plain + share * gain * (shown - base)), 0, 255)
-    opacity = cv2.resize(small.opacity, (width, height)) if small.opacity.size else small.opacity
+    opacity = cv2.resize(drawn.opacity, (width, height)) if drawn.opacity.size else drawn.opacity
     return Draft(pixels=outputs[0], appearance=outputs[1], coverage=maps[0], mask=maps[1], opacity=opacity)
+
+
+def _shrunk(
+    drawn: Draft, sharp: Array, seen: NDArray[np.uint8], size: tuple[int, int]
+) -> tuple[Draft, Array, NDArray[np.uint8]]:
+    """A draft, where it is sharp and what the photo shows, all at a smaller ``size``: width and height."""
+
+    def mean(picture: NDArray) -> NDArray:
+        return cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if picture.size else picture
+
+    scale = np.divide(size, seen.shape[1::-1]).astype(np.float32)
+    parts = {part.name: mean(getattr(drawn, part.name)) for part in fields(drawn)}
+    parts["source"] *= scale
+    return Draft(**parts), smoothstep(mean(sharp), 0.9, 1.0).astype(np.float32), mean(seen)
 
 
 def _touched(mask: Array, scale: Array, width: int, height: int) -> tuple[int, int, int, int]:
@@ -67,13 +85,13 @@ def _look_up(picture: NDArray, at: tuple[Array, Array], how: int = cv2.INTER_LIN
     return cv2.remap(picture, *at, how, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _sharp(small: Draft) -> Array:
+def _sharp(drawn: Draft) -> Array:
     """(H, W) 0..1, where a draft shows the photo's own pixels, and neighbours come from neighbours."""
-    jump = np.zeros(small.coverage.shape, np.float32)
+    jump = np.zeros(drawn.coverage.shape, np.float32)
     for axis in (0, 1):
-        step = np.abs(np.diff(small.source, axis=axis)).max(-1)
+        step = np.abs(np.diff(drawn.source, axis=axis)).max(-1)
         first, second = (slice(None, -1), slice(None)), (slice(1, None), slice(None))
         for part in (first, second):
             part = part if axis == 0 else part[::-1]
             jump[part] = np.maximum(jump[part], step)
-    return (smoothstep(small.coverage, 0.7, 1.0) * (jump < TEAR)).astype(np.float32)
+    return (smoothstep(drawn.coverage, 0.7, 1.0) * (jump < TEAR)).astype(np.float32)
