@@ -76,7 +76,7 @@ def test_a_face_comes_back_from_its_shard(photos, dataset):
     assert prepared.key == "astronaut" and prepared.labels == {"group": "nasa", "split": "validation"}
     face = prepared.face
     assert face.photo.pixels.shape == (256, 256, 3) and face.landmarks.shape == (478, 2)
-    assert face.matte.person.shape == (face.frame.height, face.frame.width) and face.matte.hair.max() > 0.5
+    assert face.matte.person.shape == face.working.frame_pixels.shape[:2] and face.matte.hair.max() > 0.5
     assert np.linalg.norm(prepared.embeddings["dlib"]) == pytest.approx(1, abs=1e-5)
     eyes = face.landmarks[[33, 133]].mean(0), face.landmarks[[362, 263]].mean(0)
     assert abs(eyes[0][1] - eyes[1][1]) < 4 and 90 < (eyes[0][0] + eyes[1][0]) / 2 < 166
@@ -154,7 +154,8 @@ def test_another_photo_of_the_person_is_carried_into_the_view_of_the_first(datas
     assert torch.equal(pair.parameters.head, target.parameters.head)
     frame = target.frame
     seen = np.zeros(target.photo.pixels.shape[:2], bool)
-    seen[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width] = target.matte.clothes > 0.9
+    clothes = cv2.resize(target.matte.clothes, (frame.width, frame.height))
+    seen[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width] = clothes > 0.9
     assert pair.weight[seen].max() < 0.11  # what the photos do not share does not count
 
 

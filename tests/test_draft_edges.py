@@ -105,7 +105,8 @@ def test_an_expression_of_a_photo_leaves_its_hair_and_background_to_the_bit(mode
     edited = expressed(face, model, jawOpen=0.8, eyeBlinkLeft=1.0)
     result = draft(face, edited, model)
     outside = ~around_what_moves(model, face, edited, reach=face.frame.width // 12)
-    assert (face.matte.hair[outside] > 0.5).sum() > 3000
+    hair = cv2.resize(face.matte.hair, (face.frame.width, face.frame.height))
+    assert (hair[outside] > 0.5).sum() > 3000
     assert (result.pixels[outside] == face.frame_pixels[outside]).all()
 
 

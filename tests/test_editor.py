@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from skimage.data import astronaut
@@ -63,7 +64,8 @@ def test_the_same_edit_twice_is_the_same_picture(editor, face):
 
 def test_a_cut_out_head_takes_its_transparency_along(editor, face, tmp_path):
     frame, alpha = face.frame, np.zeros(face.photo.pixels.shape[:2], np.uint8)
-    alpha[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width] = 255 * face.matte.person
+    person = cv2.resize(face.matte.person, (frame.width, frame.height))
+    alpha[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width] = 255 * person
     cut_out = replace(face, photo=replace(face.photo, alpha=alpha))
     image = editor.edit(cut_out, Edit(turn=20)).image
     assert (image.alpha != alpha).mean() > 0.01  # it moved

@@ -92,7 +92,7 @@ def covered():
     mask, picture = drawn(photo, hand, 7)
     patch = pytest.MonkeyPatch()
     corner = np.array([face.frame.x, face.frame.y], np.float32)
-    patch.setattr(apart, "find_hands", lambda _: [hand - corner])
+    patch.setattr(apart, "find_hands", lambda pixels: [(hand - corner) * (len(pixels) / face.frame.height)])
     yield editor, editor.track(picture)[0], mask
     patch.undo()
 

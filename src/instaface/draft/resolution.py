@@ -51,7 +51,8 @@ def at_own_resolution(drawn: Draft, work: TrackedFace, face: TrackedFace) -> Dra
         for out, picture in zip(outputs, (drawn.pixels, drawn.appearance), strict=True):
             plain = _look_up(picture, at, cv2.INTER_CUBIC).astype(np.float32)
             gain = ((plain.mean(-1) + 8) / (base.mean(-1) + 8)).clip(*GAIN)[..., None]
-            out[band] = np.clip(np.rint(plain + share * gain * (shown - base)), 0, 255)
+            drawn_there = np.clip(np.rint(plain + share * gain * (shown - base)), 0, 255)
+            out[band] = np.where(maps[1][band][..., None] > 0, drawn_there, out[band])
     opacity = cv2.resize(drawn.opacity, (width, height)) if drawn.opacity.size else drawn.opacity
     return Draft(pixels=outputs[0], appearance=outputs[1], coverage=maps[0], mask=maps[1], opacity=opacity)
 

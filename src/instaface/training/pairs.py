@@ -227,6 +227,8 @@ def _random_light(random: np.random.Generator) -> Light:
 def _over_photo(
     values: NDArray[np.float32], frame: Frame, shape: tuple[int, ...], outside: float
 ) -> NDArray[np.float32]:
+    """(H, W) over the whole photo of what is known over a frame of it, at whatever resolution."""
     out = np.full(shape[:2], outside, np.float32)
+    values = cv2.resize(values, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
     out[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width] = values
     return out
