@@ -9,7 +9,8 @@ import torch
 
 from instaface.draft import draft, take_apart
 from instaface.draft.apart import _body, _resting
-from instaface.draft.compose import follow_outline
+from instaface.draft.carry import Layer
+from instaface.draft.compose import compose, follow_outline
 from instaface.face import Camera, OpenHead
 from instaface.photo import Photo
 from instaface.render import render_maps
@@ -108,6 +109,24 @@ def test_an_expression_of_a_photo_leaves_its_hair_and_background_to_the_bit(mode
     hair = cv2.resize(face.matte.hair, (face.frame.width, face.frame.height))
     assert (hair[outside] > 0.5).sum() > 3000
     assert (result.pixels[outside] == face.frame_pixels[outside]).all()
+
+
+def test_a_hole_in_what_has_moved_is_closed_by_what_is_around_it_and_not_by_the_photo(scene):
+    height, width = scene.depth.shape
+    rows, columns = np.mgrid[:height, :width]
+    away = np.hypot(rows - height // 2, columns - width // 2)
+    ring = ((away < 60) & (away > 10)).astype(np.float32)
+    nothing, plain = np.zeros_like(ring), np.zeros((height, width, 3), np.float32)
+    depth = np.where(ring > 0, np.float32(50), np.inf)
+    whole = slice(0, height), slice(0, width)
+    layer = Layer(
+        whole, np.float32([10, 20, 200]) + plain, ring, ring, nothing, plain + 1, depth, ring, scene.positions.copy()
+    )
+    layers, gone = [layer, Layer.nothing()], np.ones_like(ring)
+    drawn = compose(scene, layers, Layer.nothing(), gone, [layer])
+    left, top = scene.margins[:2]
+    middle = drawn.pixels[height // 2 - top, width // 2 - left]
+    assert np.abs(middle.astype(int) - (10, 20, 200)).max() <= 2
 
 
 def test_new_light_fades_out_with_the_hair(face, scene, model, background):

@@ -57,7 +57,7 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array, skin: l
     # 2. Loose hair and the softness of the outline go along with the outline.
     holes = _holes(scene, opacity < 0.5)
     shift, near = follow_outline(scene, (opacity >= 0.5) | holes, source, _invented(skin[-1], layers[-1], holes.shape))
-    opacity[holes] = 1
+    opacity[holes], moved[holes] = 1, np.maximum(moved, gone)[holes]  # not what the photo shows there
     firm = scene.stays.copy()
     for layer in skin:
         np.maximum(firm[layer.window], layer.alpha, out=firm[layer.window])

@@ -185,7 +185,8 @@ def _usual_tiles(detail: Array, known: NDArray[np.bool_]) -> NDArray[np.int64]:
         cv2.boxFilter(part, cv2.CV_32F, (TILE, TILE), borderType=cv2.BORDER_CONSTANT)[first::step, first::step]
         for part in (known.astype(np.float32), np.einsum("hwc,hwc->hw", detail, detail))
     )
-    corners, contrast = np.argwhere(share > 0.999) * step, np.sqrt(energy[share > 0.999])
+    # Sums of squares that are nearly 0 may be rounded to less.
+    corners, contrast = np.argwhere(share > 0.999) * step, np.sqrt(energy[share > 0.999].clip(0))
     unusual = np.abs(contrast - np.median(contrast)) if len(corners) else contrast
     return corners[np.argsort(unusual, kind="stable")[: max(1, int(TYPICAL * len(corners)))]]
 
