@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -35,16 +34,9 @@ def editor(face_model: str, model: str | None = None, personal: str | None = Non
     """The editor of this process; loading it takes a moment."""
     gc.set_threshold(GARBAGE)
     with working("Loading the face model"):
-        with ThreadPoolExecutor(1) as other_core:
-            other_core.submit(_read_face_model)
-            from instaface.editor import Editor
+        from instaface.editor import Editor
+
         return Editor(face_model, model, personal)
-
-
-def _read_face_model() -> None:
-    from instaface.face import OpenHead
-
-    OpenHead.load("numpy")
 
 
 @contextmanager
