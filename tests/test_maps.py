@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from instaface.face import Camera
+from instaface.face import Camera, OpenHead
 from instaface.face.light import direction_from_angles, directional, shade
 from instaface.render import Maps, region_mask, render_maps
+from instaface.render.maps import albedo_picture
 from instaface.render.torch_rasteriser import sample_texture
 from scenes import Sphere
 
@@ -117,3 +118,12 @@ def test_texture_is_sampled_at_its_texels_centres():
     texture = torch.arange(16.0).view(1, 1, 4, 4)
     samples = sample_texture(texture, torch.tensor([[[0.125, 0.875], [0.375, 0.875], [0.25, 0.75], [0.0, 0.0]]]))
     assert samples[0, :, 0].tolist() == [0.0, 1.0, 2.5, 12.0]
+
+
+def test_the_albedo_is_that_of_the_parameters_and_kept_for_the_next_picture():
+    model = OpenHead.load("numpy")
+    plain = model.neutral()
+    other = plain.replace(albedo=plain.albedo + 1)
+    pictures = [albedo_picture(model, parameters) for parameters in (plain, other, other, plain)]
+    assert pictures[1] is pictures[2] and not np.array_equal(pictures[0], pictures[1])
+    np.testing.assert_array_equal(pictures[3], np.moveaxis(model.albedo(plain.albedo)[0], 0, -1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numba import njit
@@ -170,9 +171,20 @@ def _look_rows(  # type: ignore[no-untyped-def]
                 shading[j, i, c] = max(lit, np.float32(0))
 
 
+_albedos: WeakKeyDictionary[MorphableModel, tuple[bytes, NDArray[np.float32]]] = WeakKeyDictionary()
+
+
 def albedo_picture(model: MorphableModel, parameters: FaceParameters) -> NDArray[np.float32]:
-    """(S, S, 3) albedo texture of one face, linear RGB 0..1, row 0 at v = 1."""
-    return np.ascontiguousarray(np.moveaxis(np.asarray(model.albedo(parameters.albedo)[0]), 0, -1))
+    """(S, S, 3) albedo texture of one face, linear RGB 0..1, row 0 at v = 1; not to be changed.
+
+    The last one of each model is kept, since edits of a face leave it as it is.
+    """
+    coefficients = np.asarray(parameters.albedo).tobytes()
+    known = _albedos.get(model)
+    if known is None or known[0] != coefficients:
+        picture = np.ascontiguousarray(np.moveaxis(np.asarray(model.albedo(parameters.albedo)[0]), 0, -1))
+        known = _albedos[model] = coefficients, picture
+    return known[1]
 
 
 @functools.lru_cache(maxsize=4)
