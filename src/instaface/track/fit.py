@@ -47,9 +47,9 @@ COMMON_EXPRESSIONS = (
     *("jawOpen", "mouthSmileLeft", "mouthSmileRight", "mouthPucker"),
     *("eyeBlinkLeft", "eyeBlinkRight", "browInnerUp"),
 )
-# Weights of faces at rest, by training photos fitted without bounds: from there on they count. A weight that rests below
-# 0 is held there, and its first part is not seen when it rises. Lips rest at a pucker of -0.24; with all of that an
-# opened mouth is read as a funnel.
+# Weights of faces at rest, by training photos fitted without bounds: from there on they count. A weight that rests
+# below 0 is held there, and its first part is not seen when it rises. Lips rest at a pucker of -0.24; with all of that
+# an opened mouth is read as a funnel.
 REST = {"browInnerUp": -0.1, "mouthPucker": -0.15}
 IDENTITY_SPREAD = 0.6  # standard deviation of the modes about those of the mean face; as measured on training faces
 RIDGE, COMMON_RIDGE = 1.0, 5.0  # standard deviation of an expression weight, and of a common one
