@@ -140,3 +140,26 @@ def test_what_is_foreshortened_is_as_soft_as_the_photo_and_the_rest_stays():
     np.testing.assert_array_equal(after[:, 100:], before[:, 100:])  # nothing is drawn there
     for scale, still in ((1.0, moved), (0.5, moved), (2.0, moved + 1)):
         np.testing.assert_array_equal(*filtered(scale, still))
+
+
+def test_the_lobe_of_an_ear_that_hair_hides_stays_when_the_mouth_opens(model):
+    parameters, camera = model.neutral(), Camera.for_photo(SIZE, SIZE)
+    pixels, maps, _ = picture(model, parameters, camera, 1.0)
+    ears = region_mask(model, maps, "ears")
+    rows, columns = np.nonzero(ears)
+    above_lobe = np.mgrid[:SIZE, :SIZE][0] < np.quantile(rows, 0.9)
+    face = region_mask(model, maps, "face", "eyes", "mouth") & ~ears
+    beside = np.zeros((SIZE, SIZE), bool)
+    beside[rows.min() - 20 :, columns.min() - 12 : columns.max() + 12] = True
+    hair = beside & ~face & ~(ears & ~above_lobe) & ~region_mask(model, maps, "neck")
+    lobes = ears & ~above_lobe
+    pixels[hair] = HAIR
+    person = np.maximum(maps.mask, hair)
+    tracked = tracked_face(pixels, parameters, camera, person, np.minimum(hair.astype(np.float32), person))
+    scene = take_apart(tracked, model)
+    assert scene.hidden.any() and lobes.sum() > 20
+    expression = parameters.expression.clone()
+    expression[0, model.expression_names.index("jawOpen")] = 0.5
+    drawn = draft(tracked, parameters.replace(expression=expression), model, scene).pixels
+    # Skin of a lobe is much brighter than hair.
+    assert np.median(drawn[lobes].mean(-1)) > 0.7 * np.median(pixels[lobes].mean(-1))

@@ -51,7 +51,11 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         skin, worn, (person, hair, clothes) = lift(without, found, person, hair, clothes)
         glasses = build_sheet(found, worn, camera, model, face.parameters, view.rest)
     bare = (person - hair - clothes).clip(0, 1).astype(np.float32)
-    surface = view.part * bare
+    parts = Parts.of(model)
+    ears, framing = _hidden_ears(view, model, parts, bare, hair)
+    # What is seen of an ear that is not drawn, its lobe perhaps, goes with the hair.
+    undrawn = np.isin(view.vertex, np.asarray(model.faces)[ears])
+    surface = view.part * bare * (1 - view.ears * undrawn)
     # Whatever is neither hair, nor close to the head, nor the neck's skin stays where it is: clothes, hands, what is
     # held; but for thin things, which are stray hair.
     beside = _beside_neck(view, model)
@@ -73,8 +77,6 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         strands = _strands(head, hair, inside)
         return plate, _combed(head, hair, strands), strands
 
-    parts = Parts.of(model)
-    ears, framing = _hidden_ears(view, model, parts, bare, hair)
     (plate, head, strands), shell, lids, row = together(
         plate_and_head,
         lambda: _shell(view, model, surface, head_alpha, person, hair, framing, beside),
