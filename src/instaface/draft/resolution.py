@@ -17,6 +17,7 @@ Array = NDArray[np.float32]
 ROWS = 512  # of a band of the photo that is worked on at once: memory, not speed
 TEAR = 2.0  # pixels between the places in the photo of two neighbours, from which no detail is carried there
 GAIN = 0.4, 2.5  # by which new light scales detail
+LEAST = 0.03  # of a pixel of the photo: an edit that touches less of it leaves it as it is
 
 
 def at_own_resolution(drawn: Draft, work: TrackedFace, face: TrackedFace) -> Draft:
@@ -68,6 +69,7 @@ def _shrunk(
     scale = np.divide(size, seen.shape[1::-1]).astype(np.float32)
     parts = {part.name: mean(getattr(drawn, part.name)) for part in fields(drawn)}
     parts["source"] *= scale
+    parts["mask"][parts["mask"] < LEAST] = 0
     return Draft(**parts), smoothstep(mean(sharp), 0.9, 1.0).astype(np.float32), mean(seen)
 
 
