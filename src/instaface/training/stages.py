@@ -155,11 +155,11 @@ class DiffusionStage(nn.Module):
         prediction = self._predict(noisy, timesteps, tokens, n["fusion_controller"].fuse(maps, present))
         difference = prediction - target_of(self.scheduler, latents, noisy, timesteps)
         error = difference.square() if self.options.error == "squared" else difference.abs()
-        if "weight" in batch:
-            error = error * F.adaptive_avg_pool2d(batch["weight"], (error.shape[2], error.shape[3]))
-        if "coverage" in batch:
-            seen = F.adaptive_avg_pool2d(batch["coverage"], (error.shape[2], error.shape[3]))
-            error = error * (1 - (1 - self.options.seen_weight) * seen)
+        # Over the latents' cells; samples without them count everywhere, and nothing of them was seen.
+        everywhere = torch.ones_like(error[:, :1])
+        given = (batch.get("weight", everywhere), batch.get("coverage", 0 * everywhere))
+        weight, coverage = (F.adaptive_avg_pool2d(value, (error.shape[2], error.shape[3])) for value in given)
+        error = error * weight * (1 - (1 - self.options.seen_weight) * coverage)
         loss = (error.mean((1, 2, 3)) * min_snr_weights(self.scheduler, timesteps, self.options.snr_gamma)).mean()
         figures = {"loss": loss, "error": error.mean().detach()}
         clean = clean_of(self.scheduler, prediction, noisy, timesteps)
@@ -167,20 +167,10 @@ class DiffusionStage(nn.Module):
             identity = self._identity(clean, batch, timesteps)
             figures |= {"loss": loss + self.options.identity_weight * identity, "identity": identity.detach()}
         if self.discriminator is not None and self.training:
-            figures |= self._adversarial(figures["loss"], clean, latents, batch)
+            deceiving, telling = adversarial_losses(self.discriminator, clean, latents, coverage, weight)
+            figures["loss"] = figures["loss"] + self.options.adversarial_weight * deceiving + telling
+            figures |= {"deceiving": deceiving.detach(), "telling": telling.detach()}
         return figures
-
-    def _adversarial(self, loss: Tensor, clean: Tensor, photo: Tensor, batch: Batch) -> dict[str, Tensor]:
-        assert self.discriminator is not None
-        everywhere = torch.ones_like(photo[:, :1])
-        given = (batch.get("coverage", 0 * everywhere), batch.get("weight", everywhere))
-        coverage, weight = (F.adaptive_avg_pool2d(value, (photo.shape[2], photo.shape[3])) for value in given)
-        deceiving, telling = adversarial_losses(self.discriminator, clean, photo, coverage, weight)
-        return {
-            "loss": loss + self.options.adversarial_weight * deceiving + telling,
-            "deceiving": deceiving.detach(),
-            "telling": telling.detach(),
-        }
 
     @torch.no_grad()
     def _encoded(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
