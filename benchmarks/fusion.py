@@ -82,7 +82,9 @@ def main() -> None:
     whole = load_config(options.config)
     training, validation = sources("1", whole, options.data)
     assert isinstance(training, Samples)
-    cached = CachedLatents(training, load_networks(whole.model, options.init).vae)  # once for all variants
+    cached = CachedLatents(
+        training, load_networks(whole.model, options.init).vae, options.output / "latents"
+    )  # once for all variants
     table = Table(title=f"{options.steps} updates of {options.batch} squares of {options.crop} pixels")
     for column in ("fusion", "validation loss", "PSNR from maps, dB", "PSNR where unseen, dB"):
         table.add_column(column)

@@ -107,6 +107,11 @@ def pairs(
     config: Config,
     per_face: Annotated[int, typer.Option(help="Pairs of each face.", min=1)] = 2,
     jobs: Annotated[int, typer.Option("-j", "--jobs", help="Processes; 0 for all cores.", min=0)] = 0,
+    split: Annotated[str | None, typer.Option(help="Only [b]training[/b] or [b]validation[/b] faces.")] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Replace an option: [b]data.turn=20[/b]. Repeatable."),
+    ] = None,
 ) -> None:
     """Make training pairs in advance, where making them would keep the networks waiting.
 
@@ -117,7 +122,8 @@ def pairs(
     from instaface.training.config import load_config
     from instaface.training.samples import make_samples
 
-    typer.echo(f"{make_samples(data, load_config(config), output, per_face, jobs=jobs)} samples in {output}")
+    chosen = load_config(config, _changes(options or []))
+    typer.echo(f"{make_samples(data, chosen, output, per_face, jobs=jobs, split=split)} samples in {output}")
 
 
 def distill(

@@ -135,13 +135,13 @@ def _patch_measures(edits: list[Path], photos: list[Path], masks: Sequence[NDArr
     for edit, photo, mask in zip(edits, photos, masks, strict=True):
         pyramids = laplacian_pyramid(_read(edit)), laplacian_pyramid(_read(photo))
         seed = zlib.crc32(photo.stem.encode())
-        whole.append(_patches_in(np.ones(pyramids[0][0].shape[:2], bool), *pyramids, seed))
-        invented.append(_patches_in(mask, *pyramids, seed))
-    return [_excess_measure(whole, (PATCH_DISTANCE, FLOOR)), _excess_measure(invented, (INVENTED, INVENTED_FLOOR))]
+        whole.append(patches_in(np.ones(pyramids[0][0].shape[:2], bool), *pyramids, seed))
+        invented.append(patches_in(mask, *pyramids, seed))
+    return [excess_measure(whole, (PATCH_DISTANCE, FLOOR)), excess_measure(invented, (INVENTED, INVENTED_FLOOR))]
 
 
-def _patches_in(mask: NDArray[np.bool_], edit: Pyramid, photo: Pyramid, seed: int) -> PatchesByLevel:
-    """Patches of an edit and its photo in a mask, by the level of the pyramid; none where the mask is too small."""
+def patches_in(mask: NDArray[np.bool_], edit: Pyramid, photo: Pyramid, seed: int) -> PatchesByLevel:
+    """Patches of an edit's pyramid and its photo's in a (H, W) mask, by the level of the pyramid; none where the mask is too small."""
     if mask.mean() <= SMALLEST:
         return {}
     rng = np.random.default_rng(seed)
@@ -149,7 +149,7 @@ def _patches_in(mask: NDArray[np.bool_], edit: Pyramid, photo: Pyramid, seed: in
     return {k: (patches(edit[k], at), patches(photo[k], at)) for k, at in places.items() if at is not None}
 
 
-def _excess_measure(found: list[PatchesByLevel], names: tuple[str, str]) -> Measure:
+def excess_measure(found: list[PatchesByLevel], names: tuple[str, str]) -> Measure:
     """Excess and floor, means over the levels."""
 
     def measure(people: Sequence[int]) -> dict[str, float]:

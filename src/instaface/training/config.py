@@ -110,7 +110,7 @@ class DiffusionStageConfig(StageConfig):
         drop_map: probability that a map is left out, for each of them.
         drop_maps: probability that all are.
         drop_identity: probability that the identity tokens are.
-        cache_latents: encode samples that were made in advance once, and keep their latents in memory.
+        cache_latents: encode samples that were made in advance once, and keep their latents in the run's folder.
         train_vision: whether the vision encoder learns along (it stays frozen where it came pre-trained).
         identity_weight: weight of the identity loss on the predicted clean picture; 0 for none.
         recogniser: folder of the differentiable recogniser of that loss, or None.
@@ -133,6 +133,7 @@ class DiffusionStageConfig(StageConfig):
     identity_weight: float = Field(0.0, ge=0)
     recogniser: Path | None = None
     adversarial_weight: float = Field(0.0, ge=0)
+    texture_weight: float = Field(0.0, ge=0)
 
 
 class PersonalizeConfig(DiffusionStageConfig):

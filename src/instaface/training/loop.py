@@ -129,7 +129,7 @@ def train(
     batches = DrawBatches(state.step, end, options.batch, options.micro_batch, *place)
 
     if getattr(options, "cache_latents", False):
-        source = _cached(source, networks, options)
+        source = _cached(source, networks, options, output / "latents")
 
     # 4. Train
     accelerator.init_trackers("")
@@ -236,12 +236,12 @@ def as_pipeline(networks: Networks, config: ModelConfig) -> InstaFacePipeline:
     return InstaFacePipeline(**vars(networks), **settings)
 
 
-def _cached(source: Source, networks: Networks, options: StageConfig) -> Source:
+def _cached(source: Source, networks: Networks, options: StageConfig, folder: Path) -> Source:
     if not isinstance(source, Samples) or options.workers or getattr(options, "identity_weight", 0):
         raise InstaFaceError(
             "cache_latents needs samples of `instaface pairs`, workers 0 and no identity loss, which looks at pictures"
         )
-    return CachedLatents(source, networks.vae)
+    return CachedLatents(source, networks.vae, folder)
 
 
 def _accelerator(options: StageConfig, output: Path) -> Accelerator:

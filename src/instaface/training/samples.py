@@ -25,9 +25,15 @@ QUALITY = 92
 
 
 def make_samples(
-    data: Path, config: TrainingConfig, output: Path, per_face: int, shard_size: int = 200, jobs: int = 0
+    data: Path,
+    config: TrainingConfig,
+    output: Path,
+    per_face: int,
+    shard_size: int = 200,
+    jobs: int = 0,
+    split: str | None = None,
 ) -> int:
-    """Makes pairs of every face of a dataset, in parallel; a run that was stopped goes on.
+    """Makes pairs of the faces of a dataset, in parallel; a run that was stopped goes on.
 
     Args:
         data: a dataset.
@@ -36,11 +42,16 @@ def make_samples(
         per_face: pairs of each face.
         shard_size: faces in one shard.
         jobs: processes, 0 for all cores.
+        split: ``training`` or ``validation``; None for all faces.
 
     Returns:
         Number of samples.
+
+    Raises:
+        InstaFaceError: no dataset, or no face in the split.
     """
-    numbers = list(range(len(Shards(data))))
+    shards = Shards(data)
+    numbers = list(range(len(shards))) if split is None else shards.numbers(split)
     run_in_shards(numbers, partial(_make, data, config, per_face), output, shard_size, jobs)
     return write_index(output)
 

@@ -25,6 +25,7 @@ from instaface.training.losses import (
     min_snr_weights,
     psnr,
     target_of,
+    texture_loss,
 )
 
 Batch = Mapping[str, Any]
@@ -170,6 +171,10 @@ class DiffusionStage(nn.Module):
             deceiving, telling = adversarial_losses(self.discriminator, clean, latents, coverage, weight)
             figures["loss"] = figures["loss"] + self.options.adversarial_weight * deceiving + telling
             figures |= {"deceiving": deceiving.detach(), "telling": telling.detach()}
+        if self.options.texture_weight:
+            texture = texture_loss(clean, latents, (1 - coverage) * weight, draws)
+            figures["loss"] = figures["loss"] + self.options.texture_weight * texture
+            figures["texture"] = texture.detach()
         return figures
 
     @torch.no_grad()
