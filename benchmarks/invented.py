@@ -56,7 +56,7 @@ def pixels_of(picture: torch.Tensor) -> NDArray[np.uint8]:
 def figures(made: list[NDArray[np.uint8]], photos: list[NDArray[np.uint8]], masks: list[NDArray[np.bool_]]) -> dict:
     """Patch distance over its floor, how well a classifier tells them, and PSNR, all of what was invented."""
     pairs = [tuple(laplacian_pyramid(picture) for picture in pair) for pair in zip(made, photos, strict=True)]
-    found = [patches_in(mask, *pair, seed=k) for k, (mask, pair) in enumerate(zip(masks, pairs, strict=True))]
+    found = [patches_in(mask, one, other, k) for k, (mask, (one, other)) in enumerate(zip(masks, pairs, strict=True))]
     distance = excess_measure(found, ("patch distance", "its floor"))(range(len(made)))
     folds = [k % FOLDS for k in range(len(made))]
     real, false = (np.array([features(picture) for picture in side]) for side in (photos, made))

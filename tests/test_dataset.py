@@ -1,6 +1,7 @@
 """From photos to shards to training pairs."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -17,13 +18,15 @@ from instaface.edit.apply import apply
 from instaface.errors import InstaFaceError
 from instaface.face import Camera, OpenHead
 from instaface.face.colour import pixels_from_linear
-from instaface.photo import composite
+from instaface.photo import Photo, composite
 from instaface.render import render_maps
 from instaface.track import track
+from instaface.track.models import face_model
 from instaface.training.align import crop_ffhq, ffhq_quad
 from instaface.training.cameras import another_camera
 from instaface.training.config import DataConfig, TrainingConfig
 from instaface.training.device_maps import DeviceMaps, view_of
+from instaface.training.exchanges import held_before, other_background, other_hair
 from instaface.training.loop import train
 from instaface.training.pair_source import Pairs, augment
 from instaface.training.pairs import (
@@ -42,6 +45,8 @@ from instaface.training.shards import Shards, read_files
 from instaface.training.sources import sources
 from tiny_model import tiny_config
 from tiny_training import tiny_training
+
+AS_THEY_ARE = {"other_background": 0, "other_hair": 0, "held_before": 0}
 
 
 @pytest.fixture(scope="module")
@@ -240,10 +245,47 @@ def test_another_camera_changes_tone_and_grain_but_moves_nothing():
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_the_share_of_photos_by_another_camera_is_as_asked(dataset, share):
-    options = DataConfig(pairs={"reconstruction": 1}, other_camera=share)
+    options = DataConfig(pairs={"reconstruction": 1}, other_camera=share, **AS_THEY_ARE)
     pairs = Pairs(Shards(dataset), [0], options, 64, "dlib")
     first, second = (pairs.make(0, np.random.default_rng(seed), None)["photo"] for seed in range(2))
     assert torch.equal(first, second) == (share == 0)
+
+
+def test_a_person_before_another_background_is_the_same_person(dataset):
+    face, (model, _) = Shards(dataset)[0].face, face_model("openhead")
+    red = replace(face, photo=Photo(face.photo.pixels // 2 + np.uint8([100, 0, 0])))
+    picture = other_background(face, red, model).frame_pixels.astype(int)
+    change = np.abs(picture - face.working.frame_pixels).max(2)
+    person = face.working.matte.person
+    assert change[person > 0.99].max() <= 3 < 30 < np.median(change[person < 0.01])
+    assert np.median(picture[person < 0.01], 0)[0] > np.median(picture[person < 0.01], 0)[2] + 50
+
+
+def test_hair_is_laid_where_the_other_face_has_it(dataset):
+    face, (model, _) = Shards(dataset)[0].face, face_model("openhead")
+    pixels, hair = face.working.frame_pixels.astype(int), face.working.matte.hair
+    assert np.abs(other_hair(face, face, model).pixels - pixels)[hair > 0.95].mean() < 2
+    red = replace(face, photo=Photo(face.photo.pixels // 2 + np.uint8([100, 0, 0])))
+    change = np.abs(other_hair(face, red, model).pixels - pixels).max(2)
+    assert np.median(change[hair > 0.95]) > 30 and np.median(change[hair < 0.01]) == 0
+
+
+def test_what_is_held_covers_a_part_of_the_face_from_the_nose_down(dataset):
+    face = Shards(dataset)[0].face
+    pixels = face.working.frame_pixels.astype(int)
+    for seed in range(10):
+        changed = np.abs(held_before(face, np.random.default_rng(seed)).pixels - pixels).max(2) > 20
+        rows = np.flatnonzero(changed.any(1)) / len(changed)
+        assert 0 < changed.mean() < 0.25 and rows.mean() > 0.4
+
+
+def test_exchanged_photos_make_pairs(dataset):
+    options = DataConfig(pairs={"reconstruction": 1}, other_camera=0, other_background=1, other_hair=1, held_before=1)
+    as_it_is = options.model_copy(update=AS_THEY_ARE)
+    changed, plain = (
+        Pairs(Shards(dataset), [0], o, 64, "dlib").make(0, np.random.default_rng(0), None) for o in (options, as_it_is)
+    )
+    assert changed["photo"].shape == plain["photo"].shape and not torch.equal(changed["photo"], plain["photo"])
 
 
 def test_a_folder_without_a_dataset_is_named(tmp_path):
@@ -295,12 +337,12 @@ def test_photos_that_are_left_out_do_not_move_others_into_training(photos, tmp_p
 
 
 def test_maps_rendered_where_the_networks_train_are_those_rendered_with_the_pairs(dataset):
-    kinds = DataConfig(pairs={"reconstruction": 1, "there_and_back": 1}, other_camera=0)
+    kinds = DataConfig(pairs={"reconstruction": 1, "there_and_back": 1}, other_camera=0, **AS_THEY_ARE)
     samples = {}
     for device_maps in (False, True):
         options = kinds.model_copy(update={"device_maps": device_maps})
         pairs = Pairs(Shards(dataset), [0], options, 128, "dlib")
-        samples[device_maps] = default_collate([pairs.sample(0, np.random.default_rng(k)) for k in (1, 2)])
+        samples[device_maps] = default_collate([pairs.sample(0, np.random.default_rng(k)) for k in (2, 1)])
     assert samples[True]["given"]["appearance"].tolist() == [1, 0]  # one sample of each kind
     assert samples[True]["maps"].keys() == {"appearance", "coverage"}
     batch = DeviceMaps(pairs.face_model, torch.device("cpu"))(samples[True])

@@ -141,7 +141,7 @@ def _patch_measures(edits: list[Path], photos: list[Path], masks: Sequence[NDArr
 
 
 def patches_in(mask: NDArray[np.bool_], edit: Pyramid, photo: Pyramid, seed: int) -> PatchesByLevel:
-    """Patches of an edit's pyramid and its photo's in a (H, W) mask, by the level of the pyramid; none where the mask is too small."""
+    """Patches of an edit's pyramid and its photo's in a (H, W) mask, by level; none where the mask is too small."""
     if mask.mean() <= SMALLEST:
         return {}
     rng = np.random.default_rng(seed)

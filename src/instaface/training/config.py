@@ -161,6 +161,9 @@ class DataConfig(Options):
         light: share of them that change the light too.
         other_camera: share of the photos that are seen as by another camera: in other colours, softer or sharpened,
             with grain, compressed.
+        other_background: share of the photos that are put before another photo's background.
+        other_hair: share of them that get another person's hair over their own.
+        held_before: share of them that get something before the face.
         device_maps: render normals, albedo and rendering in batches where the networks train, and not one by one
             where the pairs are made; None for yes if there is a CUDA device.
         balance_by: label whose groups are balanced.
@@ -180,6 +183,9 @@ class DataConfig(Options):
     expression: float = Field(default=0.4, ge=0, le=1)
     light: float = Field(default=0.25, ge=0, le=1)
     other_camera: float = Field(default=0.5, ge=0, le=1)
+    other_background: float = Field(default=0.2, ge=0, le=1)
+    other_hair: float = Field(default=0.1, ge=0, le=1)
+    held_before: float = Field(default=0.1, ge=0, le=1)
     device_maps: bool | None = None
     balance_by: str = "group"
     balance: float = Field(default=0.5, ge=0, le=1)

@@ -23,7 +23,18 @@ from instaface.track.models import face_model
 from instaface.training.cameras import another_camera
 from instaface.training.config import DataConfig
 from instaface.training.device_maps import VIEW, view_of
-from instaface.training.pairs import Pair, holes, mirrored, random_edit, real, reconstruction, rendered, there_and_back
+from instaface.training.exchanges import held_before, other_background, other_hair
+from instaface.training.pairs import (
+    Pair,
+    found,
+    holes,
+    mirrored,
+    random_edit,
+    real,
+    reconstruction,
+    rendered,
+    there_and_back,
+)
 from instaface.training.shards import Shards
 
 
@@ -35,6 +46,7 @@ def group_weights(rows: Sequence[dict], options: DataConfig) -> NDArray[np.float
 
 
 OUR_CONVENTION = "instaface"
+FEW = 5
 PERSON = "person"  # the label that says whose photo it is
 
 
@@ -94,12 +106,31 @@ class Pairs:
     def make(self, index: int, random: np.random.Generator, augmenting: np.random.Generator | None) -> dict[str, Any]:
         """As :meth:`sample`; without ``augmenting`` the source stays as it is."""
         target = self.shards[self.numbers[index]].face
+        model, _ = face_model(target.model)
+        target = self._exchanged(target, model, random)
         if random.random() < self.options.other_camera:
             target = replace(target, photo=Photo(another_camera(target.photo.pixels, random)))
-        model, _ = face_model(target.model)
         pair = self._pair(index, target, model, random) or reconstruction(target)
         recogniser = load_recogniser(self.recogniser_name)
         return as_sample(pair, model, self.size, recogniser, augmenting, self.convention, self.device_maps)
+
+    def _exchanged(self, face: TrackedFace, model: MorphableModel, random: np.random.Generator) -> TrackedFace:
+        """The face with, some of the time, what surrounds it taken from other photos."""
+        options = self.options
+        hair, held, background = random.random(3) < (options.other_hair, options.held_before, options.other_background)
+        if hair:
+            face = found(other_hair(face, self._alike(face, random), model), model) or face
+        if held:
+            face = found(held_before(face, random), model) or face
+        return other_background(face, self._any(random), model) if background else face
+
+    def _any(self, random: np.random.Generator) -> TrackedFace:
+        return self.shards[int(random.choice(self.numbers))].face
+
+    def _alike(self, face: TrackedFace, random: np.random.Generator) -> TrackedFace:
+        """Of a few faces the one that is turned most like this one."""
+        few = [self._any(random) for _ in range(FEW)]
+        return min(few, key=lambda other: float(np.abs(other.parameters.head - face.parameters.head).max()))
 
     def _pair(self, index: int, target: TrackedFace, model: MorphableModel, random: np.random.Generator) -> Pair | None:
         """A pair of a random kind; None for plain reconstruction, or where the kind drawn cannot be made."""

@@ -66,7 +66,7 @@ def there_and_back(target: TrackedFace, edit: Edit, model: MorphableModel) -> Pa
     moved = apply(edit, target.parameters, model)
     there = draft(target, moved, model)
     pixels = composite(target.photo.pixels, there.pixels, there.mask, target.frame.x, target.frame.y)
-    face = _found(replace(target.photo, pixels=pixels), model)
+    face = found(replace(target.photo, pixels=pixels), model)
     if face is None:
         return None
     # 2. Back, with the new fit.
@@ -102,7 +102,7 @@ def mirrored(target: TrackedFace, model: MorphableModel) -> Pair | None:
     """
     if abs(float(target.parameters.head[0, 0])) < MIRRORED_FROM:
         return None
-    face = _found(Photo(np.ascontiguousarray(target.photo.pixels[:, ::-1])), model)
+    face = found(Photo(np.ascontiguousarray(target.photo.pixels[:, ::-1])), model)
     if face is None:
         return None
     weight = _region(target, model, "face", "eyes")
@@ -138,7 +138,7 @@ def rendered(
     plain = target.parameters.replace(head=0 * target.parameters.head)
     wide = options.model_copy(update={"turn": 1.5 * options.turn, "nod": 1.5 * options.nod, "light": 1.0})
     first, second = (apply(random_edit(random, o), plain, model) for o in (options, wide))
-    face = _found(Photo(_painted(target, first, model)), model)
+    face = found(Photo(_painted(target, first, model)), model)
     if face is None:
         return None
     truth = replace(target, photo=Photo(_painted(target, second, model)), parameters=second)
@@ -152,7 +152,7 @@ def returned(face: TrackedFace, target: TrackedFace) -> FaceParameters:
     return face.parameters.replace(**{name: getattr(target.parameters, name) for name in RETURNED})
 
 
-def _found(photo: Photo, model: MorphableModel) -> TrackedFace | None:
+def found(photo: Photo, model: MorphableModel) -> TrackedFace | None:
     """The largest face of a photo."""
     found = face_model(model.name)[1](photo, faces=1)
     return found[0] if found else None
