@@ -79,7 +79,7 @@ def main() -> None:
     photos, masks = [], []
     for k in track(range(len(samples)), console=Console(stderr=True)):
         sample = samples.plain(k)
-        photo, mask = pixels_of(sample["photo"]), (sample["coverage"] < UNSEEN)[0].numpy()
+        photo, mask = pixels_of(sample["photo"]), ((sample["coverage"] < UNSEEN) & (sample["weight"] > 0.5))[0].numpy()
         if not mask.any():
             continue
         photos.append(photo)

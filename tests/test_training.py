@@ -25,7 +25,15 @@ from instaface.training.cache import encoded
 from instaface.training.config import dump_config, load_config
 from instaface.training.draws import DrawBatches, Draws, fixed_batch, noise_for
 from instaface.training.loop import as_pipeline, load_networks, make_stage, train
-from instaface.training.losses import clean_of, laplacian, local_amplitude, min_snr_weights, psnr, target_of
+from instaface.training.losses import (
+    clean_of,
+    laplacian,
+    local_amplitude,
+    min_snr_weights,
+    psnr,
+    target_of,
+    texture_loss,
+)
 from instaface.training.personalize import fit_adapter
 from instaface.training.pictures import PictureCrops, map_like, picture_files
 from instaface.training.recogniser import DistillConfig, distill
@@ -235,27 +243,42 @@ def test_deceiving_and_telling_apart_each_have_gradients_for_their_own_weights()
     assert not any(g is not None for g in deceiving[1:])
 
 
-def invented_amplitude(adversarial_weight: float) -> float:
+def invented_amplitude(adversarial_weight: float = 0.0, texture_weight: float = 0.0) -> float:
     """Amplitude of what a small network makes of photos that are noise, of which its input says nothing."""
     torch.manual_seed(0)
     network = torch.nn.Conv2d(4, 4, 3, padding=1)
     discriminator = PatchDiscriminator(4, 16)
     optimizer = torch.optim.AdamW([*network.parameters(), *discriminator.parameters()], lr=3e-3)
-    nowhere = torch.zeros(8, 1, 8, 8)
+    nowhere, generators = torch.zeros(8, 1, 8, 8), [torch.Generator().manual_seed(k) for k in range(8)]
     for _ in range(150):
         photo, made = torch.randn(8, 4, 8, 8), network(torch.randn(8, 4, 8, 8))
         deceiving, telling = adversarial_losses(discriminator, made, photo, nowhere, nowhere + 1)
         loss = (made - photo).abs().mean() + adversarial_weight * deceiving + telling
+        loss = loss + texture_weight * texture_loss(made, photo, nowhere + 1, generators)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     return float(network(torch.randn(64, 4, 8, 8)).detach().std())
 
 
-def test_what_cannot_be_known_is_smooth_by_the_error_alone_and_has_grain_with_a_discriminator():
-    without, with_discriminator = invented_amplitude(0.0), invented_amplitude(3.0)
-    print("invented amplitude", without, with_discriminator)
-    assert without < 0.2 and 0.6 < with_discriminator < 1.6
+def test_what_cannot_be_known_is_smooth_by_the_error_alone_and_has_grain_otherwise():
+    without, with_discriminator = invented_amplitude(), invented_amplitude(adversarial_weight=3.0)
+    with_texture = invented_amplitude(texture_weight=3.0)
+    print("invented amplitude", without, with_discriminator, with_texture)
+    assert without < 0.2 and 0.6 < with_discriminator < 1.6 and 0.6 < with_texture < 1.6
+
+
+def test_texture_is_compared_where_nothing_was_seen_and_wherever_it_lies_there():
+    photo, generators = torch.randn(2, 4, 16, 16), [torch.Generator().manual_seed(k) for k in range(2)]
+    unseen = torch.ones(2, 1, 16, 16)
+    unseen[..., :4] = 0
+    rolled, smooth = photo.roll(5, 2), torch.nn.functional.avg_pool2d(photo, 3, 1, 1)
+    distances = [float(texture_loss(made, photo, unseen, generators)) for made in (photo, rolled, smooth)]
+    assert distances[0] == 0 and 3 * distances[1] < distances[2]
+    made = torch.randn(2, 4, 16, 16, requires_grad=True)
+    texture_loss(made, photo, unseen, generators).backward()
+    assert made.grad[..., :3].abs().max() == 0 < made.grad[..., 4:].abs().amin()  # patches reach one cell beyond
+    assert float(texture_loss(made, photo, 0 * unseen, generators)) == 0
 
 
 def test_a_discriminator_learns_along_and_leaves_the_validation_as_it_is(pretrained, tmp_path):

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from instaface.draft import Draft
 from instaface.face import Camera, FaceParameters, MorphableModel
+from instaface.render import region_mask, render_maps
 from instaface.render.conventions import network_maps
 from instaface.track import TrackedFace
 
+INSIDE_MOUTH = ("mouth", "teeth", "gums", "tongue")
 MULTIPLE = 32  # sides of the canvas, so that every level of the U-Net has whole pixels
 
 
@@ -71,15 +73,15 @@ class Conditions:
         draft: (1, 3, H, W) float32 in -1..1.
         coverage: (1, 1, H, W) float32: 1 seen, 0.5 mirrored, 0 invented.
         mask: (1, 1, H, W) float32, 0 where the photo's own pixels stay.
-        person: (1, 1, H, W) float32, 0 where the draft shows the background: the head's outline is the draft's, and
-            neither learned nor moved.
+        learned: (1, 1, H, W) float32, 0 where the draft stays as it is: the background, so that the head's outline is
+            the draft's, and the inside of the mouth, of which portraits show little more than a row of teeth.
     """
 
     maps: dict[str, Tensor]
     draft: Tensor
     coverage: Tensor
     mask: Tensor
-    person: Tensor
+    learned: Tensor
 
 
 def conditions(
@@ -111,7 +113,15 @@ def conditions(
     maps["coverage"] = (2 * coverage - 1).expand(-1, 3, -1, -1)
     opacity = drawn.opacity if drawn.opacity.size else np.ones_like(drawn.coverage)
     mask, person = (_tensor(canvas.put(part, 0.0)) for part in (drawn.mask, opacity))
-    return Conditions(maps, picture(canvas.put(drawn.pixels)), coverage, mask, person)
+    learned = person * (1 - _inside_mouth(edited, model, canvas.camera(face.frame_camera)))
+    return Conditions(maps, picture(canvas.put(drawn.pixels)), coverage, mask, learned)
+
+
+def _inside_mouth(parameters: FaceParameters, model: MorphableModel, camera: Camera) -> Tensor:
+    """(1, 1, H, W) float32, 1 where the inside of the mouth is seen, with soft edges."""
+    inside = [name for name in INSIDE_MOUTH if name in model.regions]
+    maps = render_maps(model, parameters, camera)
+    return _tensor(cv2.GaussianBlur(region_mask(model, maps, *inside).astype(np.float32), (0, 0), 1.5))
 
 
 def picture(pixels: NDArray) -> Tensor:

@@ -89,8 +89,6 @@ def render(
         **options,
     )
     assert correction is not None
-    levels = canvas.take(correction[0].permute(1, 2, 0).cpu().numpy() * 127.5)
-    if drawn.opacity.size:  # the head's outline is the draft's
-        levels *= drawn.opacity[..., None]
+    levels = canvas.take((correction.cpu() * given.learned)[0].permute(1, 2, 0).numpy() * 127.5)
     corrected = np.clip(np.rint(drawn.pixels + levels), 0, 255).astype(np.uint8)
     return np.where(drawn.mask[..., None] > 0, corrected, drawn.pixels)

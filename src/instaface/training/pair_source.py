@@ -178,7 +178,7 @@ def as_sample(
     photo = pair.target.photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
     whole = np.ones(pair.target.photo.pixels.shape[:2], np.float32) if pair.weight is None else pair.weight
     weight = canvas.put(whole[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width], 0.0)
-    weight = weight * given.person[0, 0].numpy()
+    weight = weight * given.learned[0, 0].numpy()
     source = picture(canvas.put(face.frame_pixels))
     embedding = recogniser.embed_face(face.photo.pixels, face.landmarks)
     return {
