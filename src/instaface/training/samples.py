@@ -20,7 +20,7 @@ from instaface.training.shards import Shards, read_files, write_index
 
 PICTURES = ("photo", "draft", "appearance", "source")
 MAPS = ("normals", "albedo", "rendering")
-MASKS = ("coverage", "weight")
+MASKS = ("coverage", "weight", "examples")
 QUALITY = 92
 
 
@@ -76,7 +76,7 @@ def _pairs(data: Path, config: str) -> Pairs:
 
 
 def pack_sample(sample: dict[str, Any], labels: dict[str, str]) -> dict[str, bytes]:
-    """A sample as files: JPEG pictures, coverage and weight as PNG, face embedding and which maps are given."""
+    """A sample as files: JPEG pictures, masks as PNG, face embedding and what is told of it."""
     pictures = {name: sample[name] for name in PICTURES if name in sample} | sample["maps"]
     files = {f"{name}.jpg": _encode(".jpg", value) for name, value in pictures.items() if name != "coverage"}
     for name in MASKS:
@@ -85,7 +85,8 @@ def pack_sample(sample: dict[str, Any], labels: dict[str, str]) -> dict[str, byt
     np.save(buffer, sample["face"].numpy())
     files["npy"] = buffer.getvalue()
     given = {name: float(value) for name, value in sample["given"].items()}
-    files["json"] = json.dumps({"labels": labels, "given": given}).encode()
+    paired = float(sample["paired"])
+    files["json"] = json.dumps({"labels": labels, "given": given, "paired": paired}).encode()
     return files
 
 
@@ -95,11 +96,12 @@ def unpack_sample(files: dict[str, bytes]) -> dict[str, Any]:
     masks = {name: (_decode(files[f"{name}.png"])[:1] + 1) / 2 for name in MASKS}
     maps = {name: pictures[name] for name in (*MAPS, "appearance")}
     maps["coverage"] = (2 * masks["coverage"] - 1).expand(3, -1, -1).contiguous()
-    given = json.loads(files["json"])["given"]
+    told = json.loads(files["json"])
     return {
         "photo": pictures["photo"],
         "maps": maps,
-        "given": {name: torch.tensor(given[name]) for name in maps},
+        "given": {name: torch.tensor(told["given"][name]) for name in maps},
+        "paired": torch.tensor(told["paired"]),
         "draft": pictures["draft"],
         **masks,
         "source": pictures["source"],

@@ -27,6 +27,7 @@ from instaface.training.losses import (
     target_of,
     texture_loss,
 )
+from instaface.training.samples import MASKS
 
 Batch = Mapping[str, Any]
 
@@ -106,8 +107,9 @@ class DiffusionStage(nn.Module):
 
     Batch: ``photo`` (B, 3, S, S), ``maps`` name to (B, 3, S, S), ``source`` (B, 3, S, S), ``face`` (B, F),
     ``draw`` (B,), and where there are such, ``draft`` (B, 3, S, S), ``coverage`` (B, 1, S, S), ``given`` name to (B,),
-    0 where a sample has no such map, and ``weight`` (B, 1, S, S) of the error at each place. Photo, draft and maps may
-    also come encoded, see :class:`instaface.training.cache.CachedLatents`.
+    0 where a sample has no such map, ``weight`` (B, 1, S, S) of the error at each place, ``paired`` (B,), 0 where the
+    photo is not what should come out, and ``examples`` (B, 1, S, S), where it is an example of it. Photo, draft and
+    maps may also come encoded, see :class:`instaface.training.cache.CachedLatents`.
     """
 
     def __init__(self, networks: Networks, options: DiffusionStageConfig, with_face: bool) -> None:
@@ -154,13 +156,17 @@ class DiffusionStage(nn.Module):
         noisy = self.scheduler.add_noise(start, self.options.noise * noise, timesteps)  # (B, C, h, w)
         tokens = self._tokens(batch, keep)  # (B, N, D)
         prediction = self._predict(noisy, timesteps, tokens, n["fusion_controller"].fuse(maps, present))
-        difference = prediction - target_of(self.scheduler, latents, noisy, timesteps)
+        paired = batch.get("paired", torch.ones_like(keep))[:, None, None, None]
+        asked = torch.where(paired > 0, latents, start)
+        difference = prediction - target_of(self.scheduler, asked, noisy, timesteps)
         error = difference.square() if self.options.error == "squared" else difference.abs()
         # Over the latents' cells; samples without them count everywhere, and nothing of them was seen.
         everywhere = torch.ones_like(error[:, :1])
-        given = (batch.get("weight", everywhere), batch.get("coverage", 0 * everywhere))
-        weight, coverage = (F.adaptive_avg_pool2d(value, (error.shape[2], error.shape[3])) for value in given)
-        error = error * weight * (1 - (1 - self.options.seen_weight) * coverage)
+        masks = (batch.get("weight", everywhere), batch.get("coverage", 0 * everywhere))
+        weight, coverage = (F.adaptive_avg_pool2d(mask, (error.shape[2], error.shape[3])) for mask in masks)
+        invented = (1 - coverage) * weight
+        known = torch.where(paired > 0, 1.0, self.options.draft_weight)
+        error = error * known * weight * (1 - (1 - self.options.seen_weight) * coverage)
         loss = (error.mean((1, 2, 3)) * min_snr_weights(self.scheduler, timesteps, self.options.snr_gamma)).mean()
         figures = {"loss": loss, "error": error.mean().detach()}
         clean = clean_of(self.scheduler, prediction, noisy, timesteps)
@@ -168,11 +174,14 @@ class DiffusionStage(nn.Module):
             identity = self._identity(clean, batch, timesteps)
             figures |= {"loss": loss + self.options.identity_weight * identity, "identity": identity.detach()}
         if self.discriminator is not None and self.training:
-            deceiving, telling = adversarial_losses(self.discriminator, clean, latents, coverage, weight)
+            # What was seen is as it was, so that only what is invented can be told.
+            made = coverage * asked + (1 - coverage) * clean
+            examples = F.adaptive_avg_pool2d(batch.get("examples", invented), (error.shape[2], error.shape[3]))
+            deceiving, telling = adversarial_losses(self.discriminator, made, latents, invented, examples)
             figures["loss"] = figures["loss"] + self.options.adversarial_weight * deceiving + telling
             figures |= {"deceiving": deceiving.detach(), "telling": telling.detach()}
         if self.options.texture_weight:
-            texture = texture_loss(clean, latents, (1 - coverage) * weight, draws)
+            texture = texture_loss(clean, asked, paired * invented, draws)
             figures["loss"] = figures["loss"] + self.options.texture_weight * texture
             figures["texture"] = texture.detach()
         return figures
@@ -194,11 +203,13 @@ class DiffusionStage(nn.Module):
         return latents, start, *fusion.encode(batch["maps"], vae)
 
     def _cropped(self, batch: Batch, draws: list[torch.Generator]) -> Batch:
-        """Squares of the batch's pictures, each about a place that was drawn: unseen ones come five times as often."""
+        """Squares of the batch's pictures, each about a place that was drawn: what is to be learned comes six times as
+        often."""
         side, size = self.options.crop, batch["source"].shape[-1]
         if side is None or side >= size:
             return batch
-        wanted = 1.2 - batch.get("coverage", torch.ones_like(batch["source"][:, :1]))
+        everywhere = torch.ones_like(batch["source"][:, :1])
+        wanted = 0.2 + (1 - batch.get("coverage", everywhere)) * batch.get("weight", everywhere)
         cells = F.adaptive_avg_pool2d(wanted, size // ALIGNED).flatten(1).cpu()  # (B, cells)
         corners = []
         for chances, generator in zip(cells, draws, strict=True):
@@ -211,9 +222,7 @@ class DiffusionStage(nn.Module):
             places = [[slice(k // step, (k + side) // step) for k in corner] for corner in corners]
             return torch.stack([picture[:, y, x] for picture, (y, x) in zip(pictures, places, strict=True)])
 
-        cropped: dict[str, Any] = {
-            name: cut(batch[name]) for name in ("photo", "draft", "coverage", "weight") if name in batch
-        }
+        cropped: dict[str, Any] = {name: cut(batch[name]) for name in ("photo", "draft", *MASKS) if name in batch}
         groups = {name: batch[name] for name in ("maps", "latents") if name in batch}
         return {
             **batch,
