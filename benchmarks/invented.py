@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ from instaface.evaluation.patches import laplacian_pyramid
 from instaface.evaluation.realism import FOLDS, excess_measure, patches_in
 from instaface.training.samples import Samples
 
+FADE = 1.5  # pixels: deviation of the blur between what was made and the photo
 UNSEEN = 0.02  # coverage below which the camera saw nothing
 Filler = Callable[[dict], torch.Tensor]
 
@@ -51,6 +53,12 @@ def filled_by(pipeline: InstaFacePipeline) -> Filler:
 def pixels_of(picture: torch.Tensor) -> NDArray[np.uint8]:
     """(3, H, W) in -1..1 to (H, W, 3) uint8."""
     return ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+
+
+def pasted(made: NDArray[np.uint8], photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """What was made in a mask, faded into the photo, so that the border is not what is judged."""
+    share = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), FADE)[..., None]
+    return np.rint(photo + share * (made.astype(np.float32) - photo)).astype(np.uint8)
 
 
 def figures(made: list[NDArray[np.uint8]], photos: list[NDArray[np.uint8]], masks: list[NDArray[np.bool_]]) -> dict:
@@ -85,7 +93,7 @@ def main() -> None:
         photos.append(photo)
         masks.append(mask)
         for name, fill in fillers.items():
-            made[name].append(np.where(mask[..., None], pixels_of(fill(sample)), photo))
+            made[name].append(pasted(pixels_of(fill(sample)), photo, mask))
     table = Table(title=f"{len(photos)} held-out photos")
     table.add_column("filled by")
     for number, (name, pictures) in enumerate(made.items()):
