@@ -86,7 +86,9 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
     shown = bare * (1 - hidden)
     hugging = hair * inside * (1 - _hanging(shell, hair)) * (1 - hidden) * (1 - view.neck)
     texture, body, throat = together(
-        lambda: skin_texture(view, model, face.parameters, lids, head, shown * inside, hugging, bool(before.any())),
+        lambda: skin_texture(
+            view, model, face.parameters, lids, head, shown * inside, hugging, strands, bool(before.any())
+        ),
         lambda: _body(skin, stays, clothes + bare - surface, head_alpha, view.neck * surface, inside),
         lambda: _throat(view, model, surface, bare) * (1 - hidden),
     )

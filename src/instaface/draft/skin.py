@@ -29,9 +29,13 @@ def skin_texture(
     head: Array,
     bare: Array,
     hair: Array,
+    strands: Array,
     covered: bool,
 ) -> Texture:
-    """The unwrapped skin; where some of it was ``covered``, what is filled in has brows and lips of its own."""
+    """The unwrapped skin; where some of it was ``covered``, what is filled in has brows and lips of its own.
+
+    The back of the head is as the hair before it, or where none is, as ``strands``, the hair continued all around.
+    """
     facing = -(view.normals * view.vertices).sum(-1) / np.linalg.norm(view.vertices, axis=-1)
     parts = Parts.of(model)
     light, deepness = _shading(view.normals, parameters), nostrils(model)
@@ -57,7 +61,10 @@ def skin_texture(
     left = np.arange(occupied.shape[1]) < occupied.shape[1] // 2
     ears, scalp = (part[face] & occupied for part in (parts.ears, parts.scalp))
     groups = [ears & left, ears & ~left, scalp & ~ears]
-    texture = complete(colour, seen, haired, occupied & ~within, shading, groups, bald=lid)
+    back = _soft(scalp & ~ears) * (1 - smoothstep(attributes[..., 3], *BACK))
+    behind = cv2.remap(strands, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    behind = np.dstack([behind, back]).astype(np.float32)
+    texture = complete(colour, seen, haired, occupied & ~within, shading, groups, lid, behind)
     # What opens the mouth or turns the eyes shows was rarely seen: the model's own colours, matched to what was seen.
     albedo = cv2.resize(albedo_picture(model, parameters), occupied.shape[::-1])
     mixed = texture.colour * (1 - lid[..., None] * lashes)
@@ -71,6 +78,16 @@ def skin_texture(
             own = matched(painted, colour[w], (seen * texels)[w])
             mixed[w] = np.where(texels[w][..., None], own, mixed[w])
     return Texture(mixed.astype(np.float32), texture.mirrored)
+
+
+BACK = 0.1, 0.3  # cosine between the scalp and the line of sight, from not seen to seen well
+BORDER = 9  # texels over which a part ends softly
+
+
+def _soft(part: Mask) -> Array:
+    """(S, S) 0..1: a part of the face model that ends softly inside of its triangles."""
+    inner = cv2.erode(part.astype(np.float32), np.ones((BORDER, BORDER)))
+    return np.minimum(part, cv2.GaussianBlur(inner, (0, 0), BORDER / 4))
 
 
 LASH_TEXELS = 11  # twice the texels around a lid that lashes may cover

@@ -57,7 +57,14 @@ def unwrap(
 
 
 def complete(
-    colour: Array, seen: Array, haired: Array, skin: Mask, shading: Array, groups: list[Mask], bald: Array
+    colour: Array,
+    seen: Array,
+    haired: Array,
+    skin: Mask,
+    shading: Array,
+    groups: list[Mask],
+    bald: Array,
+    behind: Array | None = None,
 ) -> Texture:
     """Fills a texture from the face's other half where that was seen, else smoothly, with the grain of the skin seen.
 
@@ -74,6 +81,7 @@ def complete(
             filled in takes the light of its own place.
         groups: (S, S) texels of each part that is hairy or bare by itself.
         bald: (S, S) float32 0..1, where no hair grows, such as the lids.
+        behind: (S, S, 4) float32 the hair's colour where it was not seen, and how much it counts, 0..1.
     """
     even, haired = colour / shading, haired * (1 - bald)
     other_seen = np.where(skin, seen[:, ::-1], 0.0).astype(np.float32)
@@ -93,6 +101,8 @@ def complete(
     hair_weight = (haired + hair_share).astype(np.float32)
     mixed = colour * haired[..., None] + colour[:, ::-1] * hair_share[..., None]
     strands = push_pull(mixed / np.maximum(hair_weight, 1e-6)[..., None], hair_weight.clip(0, 1))
+    if behind is not None:
+        strands += behind[..., 3:] * (behind[..., :3] - strands)
     # 3. Which of both.
     hairy = ((1 - bald) * _continued_class(haired + hair_share, seen + share, groups))[..., None]
     final = filled * shading
