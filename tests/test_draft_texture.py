@@ -5,7 +5,8 @@ import pytest
 
 from instaface.draft.nostrils import nostrils
 from instaface.draft.relief import _behind_the_face
-from instaface.draft.texture import complete
+from instaface.draft.skin import _hairy
+from instaface.draft.texture import Back, complete
 from instaface.draft.view import Parts, without_rim
 from instaface.face import OpenHead
 from instaface.track.hair import CHIN, EYE_CORNERS, FACE_OVAL, FOREHEAD, INSIDE, _place
@@ -44,6 +45,24 @@ def test_no_hair_grows_on_lids():
         for bald in (lid, 0 * lid)
     ]
     assert drawn[0] > 150 > drawn[1]
+
+
+def test_the_back_of_a_head_has_the_strands_of_its_hair_even_where_skin_is_nearer():
+    colour, skin = np.full((SIZE, SIZE, 3), 180, np.float32), np.zeros((SIZE, SIZE), bool)
+    strands = np.random.default_rng(0).uniform(20, 60, (SIZE, SIZE, 3)).astype(np.float32)
+    haired, seen, share, nothing = np.zeros((4, SIZE, SIZE), np.float32)
+    haired[:100], seen[100:200], share[200:] = 1, 1, 1
+    colour[:100] = 40
+    given = colour, seen, haired, skin, np.ones_like(colour), [], nothing
+    hairy, bald = (complete(*given, Back(share, strands, hairy)).colour for hairy in (1.0, 0.0))
+    assert np.abs(hairy[200:] - strands[200:]).max() < 0.01 and bald[200:].min() > 150
+    assert np.array_equal(hairy[:200], bald[:200])
+
+
+def test_whether_a_scalp_is_hairy_is_told_by_what_is_seen_of_it():
+    ones = np.ones(100, np.float32)
+    assert _hairy(ones, 0.2 * ones) == 1 and _hairy(0.1 * ones, ones) == 0 and _hairy(0 * ones, 0 * ones) == 0
+    assert 0 < _hairy(0.8 * ones, ones) < 1
 
 
 def test_skin_is_not_trusted_where_one_part_stands_before_another():

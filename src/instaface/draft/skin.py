@@ -10,7 +10,7 @@ from instaface.draft.fill import box, smoothstep
 from instaface.draft.lids import Lids
 from instaface.draft.nostrils import nostrils
 from instaface.draft.relight import shading
-from instaface.draft.texture import Texture, complete, greyish, matched, unwrap
+from instaface.draft.texture import Back, Texture, complete, greyish, matched, unwrap
 from instaface.draft.view import Parts, View, without_rim
 from instaface.face import FaceParameters, MorphableModel
 from instaface.face.colour import srgb_from_linear
@@ -61,10 +61,12 @@ def skin_texture(
     left = np.arange(occupied.shape[1]) < occupied.shape[1] // 2
     ears, scalp = (part[face] & occupied for part in (parts.ears, parts.scalp))
     groups = [ears & left, ears & ~left, scalp & ~ears]
-    back = _soft(scalp & ~ears) * (1 - smoothstep(attributes[..., 3], *BACK))
-    behind = cv2.remap(strands, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    behind = np.dstack([behind, back]).astype(np.float32)
-    texture = complete(colour, seen, haired, occupied & ~within, shading, groups, lid, behind)
+    back = Back(
+        share=_soft(groups[-1]) * (1 - smoothstep(attributes[..., 3], *BACK)),
+        strands=cv2.remap(strands, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+        hairy=_hairy(haired[groups[-1]], seen[groups[-1]]),
+    )
+    texture = complete(colour, seen, haired, occupied & ~within, shading, groups, lid, back)
     # What opens the mouth or turns the eyes shows was rarely seen: the model's own colours, matched to what was seen.
     albedo = cv2.resize(albedo_picture(model, parameters), occupied.shape[::-1])
     mixed = texture.colour * (1 - lid[..., None] * lashes)
@@ -81,6 +83,14 @@ def skin_texture(
 
 
 BACK = 0.1, 0.3  # cosine between the scalp and the line of sight, from not seen to seen well
+HAIRY = 0.3, 0.6  # share of hair in what is seen of the scalp, from a bald head to a hairy one
+
+
+def _hairy(haired: Array, seen: Array) -> float:
+    """0..1: whether hair grows at the back of a head, by (n,) trust in the scalp's texels as hair and as skin."""
+    return float(smoothstep(haired.sum() / max(float((haired + seen).sum()), 1.0), *HAIRY))
+
+
 BORDER = 9  # texels over which a part ends softly
 
 

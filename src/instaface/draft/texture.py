@@ -37,6 +37,21 @@ class Texture:
         return np.dstack([self.colour, self.mirrored])
 
 
+@dataclass(frozen=True)
+class Back:
+    """The back of a head, of which a photo tells by what is beside it.
+
+    Attributes:
+        share: (S, S) float32 0..1, texels that belong to it.
+        strands: (S, S, 3) float32 0..255, the colour of its hair.
+        hairy: 0..1, whether there is hair.
+    """
+
+    share: Array
+    strands: Array
+    hairy: float
+
+
 def unwrap(
     model: MorphableModel, points: Array, size: int = SIZE
 ) -> tuple[Array, NDArray[np.bool_], NDArray[np.int32]]:
@@ -64,7 +79,7 @@ def complete(
     shading: Array,
     groups: list[Mask],
     bald: Array,
-    behind: Array | None = None,
+    back: Back | None = None,
 ) -> Texture:
     """Fills a texture from the face's other half where that was seen, else smoothly, with the grain of the skin seen.
 
@@ -81,7 +96,7 @@ def complete(
             filled in takes the light of its own place.
         groups: (S, S) texels of each part that is hairy or bare by itself.
         bald: (S, S) float32 0..1, where no hair grows, such as the lids.
-        behind: (S, S, 4) float32 the hair's colour where it was not seen, and how much it counts, 0..1.
+        back: what is known of the back of the head.
     """
     even, haired = colour / shading, haired * (1 - bald)
     other_seen = np.where(skin, seen[:, ::-1], 0.0).astype(np.float32)
@@ -101,10 +116,13 @@ def complete(
     hair_weight = (haired + hair_share).astype(np.float32)
     mixed = colour * haired[..., None] + colour[:, ::-1] * hair_share[..., None]
     strands = push_pull(mixed / np.maximum(hair_weight, 1e-6)[..., None], hair_weight.clip(0, 1))
-    if behind is not None:
-        strands += behind[..., 3:] * (behind[..., :3] - strands)
+    if back is not None:
+        strands += back.share[..., None] * (back.strands - strands)
     # 3. Which of both.
-    hairy = ((1 - bald) * _continued_class(haired + hair_share, seen + share, groups))[..., None]
+    hairy = _continued_class(haired + hair_share, seen + share, groups)
+    if back is not None:
+        hairy += back.share * (back.hairy - hairy)
+    hairy = ((1 - bald) * hairy)[..., None]
     final = filled * shading
     final += hairy * (strands - final)
     return Texture(np.clip(final, 0, 255), (share * other_seen).astype(np.float32))
