@@ -5,7 +5,7 @@ import pytest
 
 from instaface.draft.nostrils import nostrils
 from instaface.draft.relief import _behind_the_face
-from instaface.draft.skin import _hairy
+from instaface.draft.skin import _cloth, _hairy
 from instaface.draft.texture import Back, complete
 from instaface.draft.view import Parts, without_rim
 from instaface.face import OpenHead
@@ -57,6 +57,24 @@ def test_the_back_of_a_head_has_the_strands_of_its_hair_even_where_skin_is_neare
     hairy, bald = (complete(*given, Back(share, strands, hairy)).colour for hairy in (1.0, 0.0))
     assert np.abs(hairy[200:] - strands[200:]).max() < 0.01 and bald[200:].min() > 150
     assert np.array_equal(hairy[:200], bald[:200])
+
+
+def test_the_back_of_a_bald_head_does_not_shine_as_its_edge_does():
+    colour, skin = np.full((SIZE, SIZE, 3), 120, np.float32), np.zeros((SIZE, SIZE), bool)
+    haired, share, nothing = np.zeros((3, SIZE, SIZE), np.float32)
+    haired[:200], share[200:] = 1, 1
+    given = colour, nothing, haired, skin, np.ones_like(colour), [], nothing
+    drawn = complete(*given, Back(share, 2 * colour, 1.0)).colour
+    assert np.abs(drawn[260:] - 120).max() < 5
+
+
+@pytest.mark.parametrize("skin", [(225, 180, 160), (110, 70, 50)])
+def test_dark_cloth_is_told_from_skin_and_skin_in_shadow_is_not(skin):
+    even, face = np.full((60, 60, 3), skin, np.float32), np.zeros((60, 60), np.float32)
+    face[:20] = 1
+    even[20:40], even[40:] = 0.5 * even[20:40], 0.25 * np.mean(skin) * np.array([0.8, 0.95, 1.2])
+    cloth = _cloth(even, face)
+    assert cloth[:37].max() < 0.05 and cloth[43:].min() > 0.9
 
 
 def test_whether_a_scalp_is_hairy_is_told_by_what_is_seen_of_it():

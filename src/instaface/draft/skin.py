@@ -58,6 +58,8 @@ def skin_texture(
     if covered:
         shading = shading * np.where(occupied[..., None], _tint(model, parameters, occupied), 1)
         seen = seen * np.where(occupied & ~within & ~parts.ears[face], _usual(colour / shading, seen), 1)
+    neck = (parts.neck & ~parts.scalp)[face] & occupied
+    seen = seen * (1 - neck * _cloth(colour / shading, seen * ~neck))
     left = np.arange(occupied.shape[1]) < occupied.shape[1] // 2
     ears, scalp = (part[face] & occupied for part in (parts.ears, parts.scalp))
     groups = [ears & left, ears & ~left, scalp & ~ears]
@@ -66,7 +68,7 @@ def skin_texture(
         strands=cv2.remap(strands, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
         hairy=_hairy(haired[groups[-1]], seen[groups[-1]]),
     )
-    texture = complete(colour, seen, haired, occupied & ~within, shading, groups, lid, back)
+    texture = complete(colour, seen, haired, occupied & ~within, shading, groups, np.maximum(lid, neck), back)
     # What opens the mouth or turns the eyes shows was rarely seen: the model's own colours, matched to what was seen.
     albedo = cv2.resize(albedo_picture(model, parameters), occupied.shape[::-1])
     mixed = texture.colour * (1 - lid[..., None] * lashes)
@@ -123,6 +125,21 @@ def _usual(even: Array, seen: Array) -> Array:
     away = smooth - np.median(smooth[known], 0)
     spread = np.abs(away[known]).mean(0) + 2
     return 1 - smoothstep((np.abs(away) / spread).mean(-1), *UNUSUAL)
+
+
+CLOTH = (0.15, 0.3), (0.35, 0.6)  # log ratios of the channels, and brightness over the face's: from skin to dark cloth
+
+
+def _cloth(even: Array, face: Array) -> Array:
+    """(S, S) float32 0..1: dark colours that are not the face's, as collars in shadow that the matte takes for skin."""
+    known = face > 0.5
+    if not known.any():
+        return np.zeros_like(face)
+    log = np.log(cv2.GaussianBlur(even, (0, 0), 1.0) + 5)
+    tint, brightness = log - log.mean(-1, keepdims=True), log.mean(-1)
+    away = np.abs(tint - np.median(tint[known], 0)).max(-1)
+    dark = 1 - smoothstep(np.exp(brightness - np.median(brightness[known])), *CLOTH[1])
+    return smoothstep(away, *CLOTH[0]) * dark
 
 
 def _painted(albedo: Array, parameters: FaceParameters, normals: Array, eyes: Mask) -> Array:

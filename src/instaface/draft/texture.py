@@ -117,7 +117,7 @@ def complete(
     mixed = colour * haired[..., None] + colour[:, ::-1] * hair_share[..., None]
     strands = push_pull(mixed / np.maximum(hair_weight, 1e-6)[..., None], hair_weight.clip(0, 1))
     if back is not None:
-        strands += back.share[..., None] * (back.strands - strands)
+        strands += back.share[..., None] * (_no_brighter(back.strands, strands) - strands)
     # 3. Which of both.
     hairy = _continued_class(haired + hair_share, seen + share, groups)
     if back is not None:
@@ -126,6 +126,13 @@ def complete(
     final = filled * shading
     final += hairy * (strands - final)
     return Texture(np.clip(final, 0, 255), (share * other_seen).astype(np.float32))
+
+
+def _no_brighter(colour: Array, than: Array) -> Array:
+    """(S, S, 3) colours darkened to the brightness of others where it is lower: what shines at the edge of a head, as
+    bald ones do, does not shine all around it."""
+    bright, allowed = (cv2.GaussianBlur(values.mean(-1), (0, 0), SIZE / 60) for values in (colour, than))
+    return colour * np.minimum(1, (allowed + 5) / (bright + 5))[..., None]
 
 
 def _continued_class(hair: Array, skin: Array, groups: list[Mask]) -> Array:
