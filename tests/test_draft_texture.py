@@ -52,7 +52,7 @@ def test_the_back_of_a_head_has_the_strands_of_its_hair_even_where_skin_is_neare
     strands = np.random.default_rng(0).uniform(20, 60, (SIZE, SIZE, 3)).astype(np.float32)
     haired, seen, share, nothing = np.zeros((4, SIZE, SIZE), np.float32)
     haired[:100], seen[100:200], share[200:] = 1, 1, 1
-    colour[:100] = 40
+    colour[:100] = 70
     given = colour, seen, haired, skin, np.ones_like(colour), [], nothing
     hairy, bald = (complete(*given, Back(share, strands, hairy)).colour for hairy in (1.0, 0.0))
     assert np.abs(hairy[200:] - strands[200:]).max() < 0.01 and bald[200:].min() > 150
