@@ -279,19 +279,6 @@ def test_what_is_held_covers_a_part_of_the_face_from_the_nose_down(dataset):
         assert 0 < changed.mean() < 0.25 and rows.mean() > 0.4
 
 
-def test_an_edit_is_no_pair_and_its_photo_an_example_of_hair_and_skin(dataset):
-    pairs = Pairs(Shards(dataset), [0], DataConfig(pairs={"edited": 1}, other_camera=0, **AS_THEY_ARE), 128, "dlib")
-    sample = pairs.make(0, np.random.default_rng(0), None)
-    face = Shards(dataset)[0].face
-    hair = cv2.resize(face.matte.hair, (128, 128), interpolation=cv2.INTER_AREA)
-    examples = sample["examples"][0].numpy()
-    assert sample["paired"] == 0 and examples[hair > 0.95].min() > 0.9 and 0.1 < examples.mean() < 0.8
-    assert (sample["photo"] - sample["draft"]).abs().mean() > 0.05
-    other = Pairs(Shards(dataset), [0], DataConfig(pairs={"holes": 1}, other_camera=0, **AS_THEY_ARE), 128, "dlib")
-    pair = other.make(0, np.random.default_rng(0), None)
-    assert pair["paired"] == 1 and torch.allclose(pair["examples"], pair["weight"] * (1 - pair["coverage"]))
-
-
 def test_exchanged_photos_make_pairs(dataset):
     options = DataConfig(pairs={"reconstruction": 1}, other_camera=0, other_background=1, other_hair=1, held_before=1)
     as_it_is = options.model_copy(update=AS_THEY_ARE)

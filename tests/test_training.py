@@ -231,27 +231,16 @@ def test_what_was_seen_counts_as_much_as_asked_for():
 
 
 def test_deceiving_and_telling_apart_each_have_gradients_for_their_own_weights():
-    made, photo = torch.randn(2, 4, 16, 16, requires_grad=True), torch.randn(2, 4, 16, 16)
-    invented = torch.zeros(2, 1, 16, 16)
-    invented[..., 12:] = 1
+    made, photo = torch.randn(2, 4, 8, 8, requires_grad=True), torch.randn(2, 4, 8, 8)
+    coverage = torch.ones(2, 1, 8, 8)
+    coverage[..., 4:] = 0
     discriminator = PatchDiscriminator(4, 8)
     own = [p for p in discriminator.parameters() if p.dim() > 1]  # biases may happen to have none
-    losses = adversarial_losses(discriminator, made, photo, invented, torch.ones_like(invented))
+    losses = adversarial_losses(discriminator, made, photo, coverage, torch.ones_like(coverage))
     deceiving, telling = (torch.autograd.grad(loss, [made, *own], allow_unused=True) for loss in losses)
-    assert deceiving[0][..., 12:].abs().amin() > 0 and deceiving[0][..., :4].abs().amax() == 0
+    assert deceiving[0][..., 4:].abs().amin() > 0 and deceiving[0][..., :4].abs().amax() == 0
     assert telling[0] is None and all(g.abs().sum() > 0 for g in telling[1:])
     assert not any(g is not None for g in deceiving[1:])
-
-
-def test_examples_count_as_much_as_what_is_invented_and_where_there_are_none_nothing_does():
-    made, photo = torch.randn(1, 4, 8, 8), torch.randn(1, 4, 8, 8)
-    everywhere, discriminator = torch.ones(1, 1, 8, 8), PatchDiscriminator(4, 8).eval()
-    losses = [
-        adversarial_losses(discriminator, made, photo, everywhere, share * everywhere).telling for share in (1, 0.1)
-    ]
-    assert float(losses[0].detach()) == pytest.approx(float(losses[1].detach()), rel=1e-5)
-    alone = adversarial_losses(discriminator, made, photo, everywhere, 0 * everywhere).telling
-    assert 0 < float(alone.detach()) < float(losses[0].detach())
 
 
 def invented_amplitude(adversarial_weight: float = 0.0, texture_weight: float = 0.0) -> float:
@@ -260,12 +249,12 @@ def invented_amplitude(adversarial_weight: float = 0.0, texture_weight: float = 
     network = torch.nn.Conv2d(4, 4, 3, padding=1)
     discriminator = PatchDiscriminator(4, 16)
     optimizer = torch.optim.AdamW([*network.parameters(), *discriminator.parameters()], lr=3e-3)
-    everywhere, generators = torch.ones(8, 1, 8, 8), [torch.Generator().manual_seed(k) for k in range(8)]
+    nowhere, generators = torch.zeros(8, 1, 8, 8), [torch.Generator().manual_seed(k) for k in range(8)]
     for _ in range(150):
         photo, made = torch.randn(8, 4, 8, 8), network(torch.randn(8, 4, 8, 8))
-        deceiving, telling = adversarial_losses(discriminator, made, photo, everywhere, everywhere)
+        deceiving, telling = adversarial_losses(discriminator, made, photo, nowhere, nowhere + 1)
         loss = (made - photo).abs().mean() + adversarial_weight * deceiving + telling
-        loss = loss + texture_weight * texture_loss(made, photo, everywhere, generators)
+        loss = loss + texture_weight * texture_loss(made, photo, nowhere + 1, generators)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -279,21 +268,6 @@ def test_what_cannot_be_known_is_smooth_by_the_error_alone_and_has_grain_otherwi
     assert without < 0.2 and 0.6 < with_discriminator < 1.6 and 0.6 < with_texture < 1.6
 
 
-def test_without_a_photo_of_what_should_come_out_the_result_stays_near_the_draft(pretrained):
-    one_step = {**EVERYTHING, "timesteps": (99, 99), "start": "draft", "noise": 0.0, "error": "absolute"}
-    config = tiny_training({**one_step, "draft_weight": 0.5, "snr_gamma": None, "drop_maps": 0.0, "drop_map": 0.0})
-    stage = make_stage(load_networks(config.model, pretrained / "model"), "1", config.stage1).eval()
-    batch = fixed_batch(Astronaut(), 4)
-    for parameter in stage.networks["unet"].conv_out.parameters():
-        torch.nn.init.zeros_(parameter)  # nothing is corrected
-    losses = {}
-    for paired in (1.0, 0.0):
-        given = {**batch, "draft": -batch["photo"], "paired": torch.full((4,), paired)}
-        losses[paired] = float(stage(given)["loss"])
-    print(losses)
-    assert losses[1.0] > 10 * losses[0.0]
-
-
 def test_texture_is_compared_where_nothing_was_seen_and_wherever_it_lies_there():
     photo, generators = torch.randn(2, 4, 16, 16), [torch.Generator().manual_seed(k) for k in range(2)]
     unseen = torch.ones(2, 1, 16, 16)
@@ -304,7 +278,7 @@ def test_texture_is_compared_where_nothing_was_seen_and_wherever_it_lies_there()
     made = torch.randn(2, 4, 16, 16, requires_grad=True)
     texture_loss(made, photo, unseen, generators).backward()
     assert made.grad[..., :3].abs().max() == 0 < made.grad[..., 4:].abs().amin()  # patches reach one cell beyond
-    assert float(texture_loss(made, photo, 0 * unseen, generators)) == 0
+    assert float(texture_loss(made.detach(), photo, 0 * unseen, generators)) == 0
 
 
 def test_a_discriminator_learns_along_and_leaves_the_validation_as_it_is(pretrained, tmp_path):

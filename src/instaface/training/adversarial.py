@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
@@ -22,7 +23,7 @@ class AdversarialLosses(NamedTuple):
 
 
 class PatchDiscriminator(nn.Module):
-    """Scores of overlapping patches of 10 x 10 latent cells.
+    """Scores of overlapping patches of 10 x 10 latent cells, of which it is told what the camera saw.
 
     Args:
         channels: of the latents.
@@ -32,7 +33,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, channels: int, width: int = 64) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            spectral_norm(nn.Conv2d(channels, width, 3, padding=1)),
+            spectral_norm(nn.Conv2d(channels + 1, width, 3, padding=1)),
             nn.LeakyReLU(0.2),
             spectral_norm(nn.Conv2d(width, 2 * width, 4, stride=2, padding=1)),
             nn.LeakyReLU(0.2),
@@ -41,30 +42,30 @@ class PatchDiscriminator(nn.Module):
             spectral_norm(nn.Conv2d(2 * width, 1, 1)),
         )
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """(B, C, h, w) latents to (B, 1, h / 2, w / 2) scores, high for photos."""
-        return self.layers(latents)
+    def forward(self, latents: Tensor, coverage: Tensor) -> Tensor:
+        """(B, C, h, w) latents and (B, 1, h, w) coverage to (B, 1, h / 2, w / 2) scores, high for photos."""
+        return self.layers(torch.cat([latents, coverage], 1))
 
 
 def adversarial_losses(
-    discriminator: PatchDiscriminator, made: Tensor, photo: Tensor, invented: Tensor, examples: Tensor
+    discriminator: PatchDiscriminator, made: Tensor, photo: Tensor, coverage: Tensor, weight: Tensor
 ) -> AdversarialLosses:
-    """Hinge losses of what is invented against examples of it.
+    """Hinge losses where the camera did not see; where it did, both pictures are the photo.
 
     The two are minimised together: each has gradients for its own weights alone.
 
     Args:
         discriminator: of patches.
-        made: (B, C, h, w) clean latents of the result.
-        photo: (B, C, h, w) those of a photo, of the same person or not.
-        invented: (B, 1, h, w), how much each place of ``made`` counts.
-        examples: (B, 1, h, w), the same of ``photo``; scaled to count as much in each sample.
+        made: (B, C, h, w) clean latents that the networks predict.
+        photo: (B, C, h, w) those of the photo.
+        coverage: (B, 1, h, w), 1 where the camera saw the surface.
+        weight: (B, 1, h, w), how much each place counts besides.
     """
-    invented, examples = (F.avg_pool2d(weight, 2) for weight in (invented, examples))  # as the scores
-    examples = examples * (invented.sum((2, 3)) / examples.sum((2, 3)).clamp(min=1))[..., None, None]
-    real, false = (discriminator(picture) for picture in (photo, made.detach()))
-    telling = (examples * F.relu(1 - real) + invented * F.relu(1 + false)).mean()
+    made = coverage * photo + (1 - coverage) * made
+    unseen = F.avg_pool2d((1 - coverage) * weight, 2)  # (B, 1, h / 2, w / 2), as the scores
+    real, false = (discriminator(picture, coverage) for picture in (photo, made.detach()))
+    telling = (unseen * (F.relu(1 - real) + F.relu(1 + false))).mean()
     discriminator.requires_grad_(False)
-    deceiving = -(invented * discriminator(made)).mean()
+    deceiving = -(unseen * discriminator(made, coverage)).mean()
     discriminator.requires_grad_(True)
     return AdversarialLosses(deceiving, telling)

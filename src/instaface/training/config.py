@@ -113,7 +113,6 @@ class DiffusionStageConfig(StageConfig):
         cache_latents: encode samples that were made in advance once, and keep their latents in the run's folder.
         train_vision: whether the vision encoder learns along (it stays frozen where it came pre-trained).
         identity_weight: weight of the identity loss on the predicted clean picture; 0 for none.
-        draft_weight: how much the distance from the draft counts, for samples without a photo of what should come out.
         recogniser: folder of the differentiable recogniser of that loss, or None.
         adversarial_weight: weight of deceiving a small network that learns to tell what is invented from photos; 0
             for none. For models of one step, which an error alone makes smooth.
@@ -126,7 +125,6 @@ class DiffusionStageConfig(StageConfig):
     crop: int | None = Field(None, ge=64, multiple_of=32)
     error: Literal["squared", "absolute"] = "squared"
     seen_weight: float = Field(1.0, ge=0, le=1)
-    draft_weight: float = Field(0.2, ge=0)
     drop_map: float = Field(0.1, ge=0, le=1)
     drop_maps: float = Field(0.1, ge=0, le=1)
     drop_identity: float = Field(0.1, ge=0, le=1)
@@ -172,9 +170,7 @@ class DataConfig(Options):
         balance: 1 draws each photo equally often, 0 each group.
     """
 
-    pairs: dict[
-        Literal["reconstruction", "there_and_back", "holes", "mirrored", "real", "rendered", "edited"], float
-    ] = {
+    pairs: dict[Literal["reconstruction", "there_and_back", "holes", "mirrored", "real", "rendered"], float] = {
         "reconstruction": 1,
         "there_and_back": 4,
         "holes": 1,

@@ -26,7 +26,6 @@ from instaface.training.device_maps import VIEW, view_of
 from instaface.training.exchanges import held_before, other_background, other_hair
 from instaface.training.pairs import (
     Pair,
-    edited,
     found,
     holes,
     mirrored,
@@ -141,8 +140,6 @@ class Pairs:
             return there_and_back(target, random_edit(random, self.options), model)
         if kind == "holes":
             return holes(target, random_edit(random, self.options), model)
-        if kind == "edited":
-            return edited(target, random_edit(random, self.options), model)
         if kind == "mirrored":
             return mirrored(target, model)
         if kind == "rendered":
@@ -182,10 +179,6 @@ def as_sample(
     whole = np.ones(pair.target.photo.pixels.shape[:2], np.float32) if pair.weight is None else pair.weight
     weight = canvas.put(whole[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width], 0.0)
     weight = weight * given.learned[0, 0].numpy()
-    coverage = given.coverage[0]
-    examples = weight * (1 - coverage[0].numpy())
-    if pair.examples is not None:
-        examples = canvas.put(pair.examples[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width], 0.0)
     source = picture(canvas.put(face.frame_pixels))
     embedding = recogniser.embed_face(face.photo.pixels, face.landmarks)
     return {
@@ -194,10 +187,8 @@ def as_sample(
         "maps": {name: value[0].contiguous() for name, value in given.maps.items()},
         "given": {name: torch.tensor(float(name in pair.given)) for name in ALL_MAPS},
         "draft": given.draft[0],
-        "coverage": coverage,
+        "coverage": given.coverage[0],
         "weight": torch.from_numpy(np.ascontiguousarray(weight))[None],
-        "examples": torch.from_numpy(np.ascontiguousarray(examples))[None],
-        "paired": torch.tensor(float(pair.examples is None)),
         "source": (source if random is None else augment(source, random))[0],
         "face": torch.from_numpy(embedding),
     }

@@ -21,7 +21,6 @@ from instaface.training.config import DataConfig
 
 GREY = 127.5
 KNOWN = 0.45  # coverage from which a pixel counts as known, as in the draft
-BESIDE = ("ears", "neck", "jaw", "cheek_left", "cheek_right")  # skin that turned heads show more of
 FADE = 0.003  # of the frame's width: deviation of the blur between what is known and a hole
 MIRRORED_FROM = 8.0  # degrees of yaw from which a mirrored photo shows something else than the photo
 RETURNED = ("head", "body", "translation", "expression", "gaze", "light")  # what an edit back to the photo sets
@@ -38,8 +37,6 @@ class Pair:
         parameters: of the edit that carried it there.
         given: maps that belong to it.
         weight: (H, W) float32 0..1 over the target's photo, how much the result counts there; None for all of it.
-        examples: (H, W) float32 0..1 over the target's photo, where that is an example of what may be invented but not
-            what should come out; None where it is just that.
     """
 
     target: TrackedFace
@@ -48,7 +45,6 @@ class Pair:
     parameters: FaceParameters
     given: tuple[str, ...] = ("normals", "albedo", "rendering", "appearance", "coverage")
     weight: NDArray[np.float32] | None = None
-    examples: NDArray[np.float32] | None = None
 
 
 def reconstruction(target: TrackedFace) -> Pair:
@@ -130,17 +126,6 @@ def real(source: TrackedFace, target: TrackedFace, model: MorphableModel) -> Pai
     frame, shape = target.frame, target.photo.pixels.shape
     weight = _over_photo(target.matte.person - target.matte.clothes, frame, shape, 0.0)
     return Pair(target, draft(source, parameters, model), source, parameters, weight=weight)
-
-
-def edited(target: TrackedFace, edit: Edit, model: MorphableModel) -> Pair:
-    """The photo under an edit, as users make it: once and not twice.
-
-    No photo shows what should come out, but with a discriminator the photo itself is an example of hair and skin.
-    """
-    moved = apply(edit, target.parameters, model)
-    hair = _over_photo(target.matte.hair, target.frame, target.photo.pixels.shape, 0.0)
-    examples = np.maximum(hair, _region(target, model, *BESIDE))
-    return Pair(target, draft(target, moved, model), target, moved, examples=examples)
 
 
 def rendered(

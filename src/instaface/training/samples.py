@@ -20,7 +20,7 @@ from instaface.training.shards import Shards, read_files, write_index
 
 PICTURES = ("photo", "draft", "appearance", "source")
 MAPS = ("normals", "albedo", "rendering")
-MASKS = ("coverage", "weight", "examples")
+MASKS = ("coverage", "weight")
 QUALITY = 92
 
 
@@ -76,7 +76,7 @@ def _pairs(data: Path, config: str) -> Pairs:
 
 
 def pack_sample(sample: dict[str, Any], labels: dict[str, str]) -> dict[str, bytes]:
-    """A sample as files: JPEG pictures, masks as PNG, face embedding and what is told of it."""
+    """A sample as files: JPEG pictures, coverage and weight as PNG, face embedding and which maps are given."""
     pictures = {name: sample[name] for name in PICTURES if name in sample} | sample["maps"]
     files = {f"{name}.jpg": _encode(".jpg", value) for name, value in pictures.items() if name != "coverage"}
     for name in MASKS:
@@ -85,8 +85,7 @@ def pack_sample(sample: dict[str, Any], labels: dict[str, str]) -> dict[str, byt
     np.save(buffer, sample["face"].numpy())
     files["npy"] = buffer.getvalue()
     given = {name: float(value) for name, value in sample["given"].items()}
-    paired = float(sample["paired"])
-    files["json"] = json.dumps({"labels": labels, "given": given, "paired": paired}).encode()
+    files["json"] = json.dumps({"labels": labels, "given": given}).encode()
     return files
 
 
@@ -96,12 +95,11 @@ def unpack_sample(files: dict[str, bytes]) -> dict[str, Any]:
     masks = {name: (_decode(files[f"{name}.png"])[:1] + 1) / 2 for name in MASKS}
     maps = {name: pictures[name] for name in (*MAPS, "appearance")}
     maps["coverage"] = (2 * masks["coverage"] - 1).expand(3, -1, -1).contiguous()
-    told = json.loads(files["json"])
+    given = json.loads(files["json"])["given"]
     return {
         "photo": pictures["photo"],
         "maps": maps,
-        "given": {name: torch.tensor(told["given"][name]) for name in maps},
-        "paired": torch.tensor(told["paired"]),
+        "given": {name: torch.tensor(given[name]) for name in maps},
         "draft": pictures["draft"],
         **masks,
         "source": pictures["source"],

@@ -107,9 +107,8 @@ class DiffusionStage(nn.Module):
 
     Batch: ``photo`` (B, 3, S, S), ``maps`` name to (B, 3, S, S), ``source`` (B, 3, S, S), ``face`` (B, F),
     ``draw`` (B,), and where there are such, ``draft`` (B, 3, S, S), ``coverage`` (B, 1, S, S), ``given`` name to (B,),
-    0 where a sample has no such map, ``weight`` (B, 1, S, S) of the error at each place, ``paired`` (B,), 0 where the
-    photo is not what should come out, and ``examples`` (B, 1, S, S), where it is an example of it. Photo, draft and
-    maps may also come encoded, see :class:`instaface.training.cache.CachedLatents`.
+    0 where a sample has no such map, and ``weight`` (B, 1, S, S) of the error at each place. Photo, draft and maps may
+    also come encoded, see :class:`instaface.training.cache.CachedLatents`.
     """
 
     def __init__(self, networks: Networks, options: DiffusionStageConfig, with_face: bool) -> None:
@@ -156,17 +155,13 @@ class DiffusionStage(nn.Module):
         noisy = self.scheduler.add_noise(start, self.options.noise * noise, timesteps)  # (B, C, h, w)
         tokens = self._tokens(batch, keep)  # (B, N, D)
         prediction = self._predict(noisy, timesteps, tokens, n["fusion_controller"].fuse(maps, present))
-        paired = batch.get("paired", torch.ones_like(keep))[:, None, None, None]
-        asked = torch.where(paired > 0, latents, start)
-        difference = prediction - target_of(self.scheduler, asked, noisy, timesteps)
+        difference = prediction - target_of(self.scheduler, latents, noisy, timesteps)
         error = difference.square() if self.options.error == "squared" else difference.abs()
         # Over the latents' cells; samples without them count everywhere, and nothing of them was seen.
         everywhere = torch.ones_like(error[:, :1])
         masks = (batch.get("weight", everywhere), batch.get("coverage", 0 * everywhere))
         weight, coverage = (F.adaptive_avg_pool2d(mask, (error.shape[2], error.shape[3])) for mask in masks)
-        invented = (1 - coverage) * weight
-        known = torch.where(paired > 0, 1.0, self.options.draft_weight)
-        error = error * known * weight * (1 - (1 - self.options.seen_weight) * coverage)
+        error = error * weight * (1 - (1 - self.options.seen_weight) * coverage)
         loss = (error.mean((1, 2, 3)) * min_snr_weights(self.scheduler, timesteps, self.options.snr_gamma)).mean()
         figures = {"loss": loss, "error": error.mean().detach()}
         clean = clean_of(self.scheduler, prediction, noisy, timesteps)
@@ -174,14 +169,11 @@ class DiffusionStage(nn.Module):
             identity = self._identity(clean, batch, timesteps)
             figures |= {"loss": loss + self.options.identity_weight * identity, "identity": identity.detach()}
         if self.discriminator is not None and self.training:
-            # What was seen is as it was, so that only what is invented can be told.
-            made = coverage * asked + (1 - coverage) * clean
-            examples = F.adaptive_avg_pool2d(batch.get("examples", invented), (error.shape[2], error.shape[3]))
-            deceiving, telling = adversarial_losses(self.discriminator, made, latents, invented, examples)
+            deceiving, telling = adversarial_losses(self.discriminator, clean, latents, coverage, weight)
             figures["loss"] = figures["loss"] + self.options.adversarial_weight * deceiving + telling
             figures |= {"deceiving": deceiving.detach(), "telling": telling.detach()}
         if self.options.texture_weight:
-            texture = texture_loss(clean, asked, paired * invented, draws)
+            texture = texture_loss(clean, latents, (1 - coverage) * weight, draws)
             figures["loss"] = figures["loss"] + self.options.texture_weight * texture
             figures["texture"] = texture.detach()
         return figures
