@@ -1,7 +1,8 @@
 """What is invented, where the truth is known: held-out photos with the holes of an edit there and back.
 
     instaface pairs dataset/ -o heldout/ --config configs/mini.yaml --split validation --per-face 1 \\
-        --set data.pairs='{holes: 1}' --set data.other_camera=0 --set data.light=0
+        --set data.pairs='{holes: 1}' --set data.other_camera=0 --set data.light=0 --set data.other_background=0 \\
+        --set data.other_hair=0 --set data.held_before=0
     python benchmarks/invented.py heldout/ [MODEL ...]
 
 The report of `instaface evaluate` holds what an edit invents against what the photo shows at that place, which is

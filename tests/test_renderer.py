@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,9 +12,12 @@ from instaface.diffusion.conditions import Canvas, conditions
 from instaface.diffusion.pipeline import InstaFacePipeline
 from instaface.diffusion.renderer import load_pipeline, render
 from instaface.draft import draft
+from instaface.edit import Edit
+from instaface.edit.apply import apply
 from instaface.errors import InstaFaceError
 from instaface.face import OpenHead
 from instaface.photo import read_photo
+from instaface.render import region_mask, render_maps
 from instaface.track import Frame, track
 from tiny_model import tiny_config, tiny_networks
 
@@ -27,9 +31,9 @@ def edited():
     return face, draft(face, parameters, model), parameters, model
 
 
-def tiny_pipeline() -> InstaFacePipeline:
+def tiny_pipeline(size: int = 64) -> InstaFacePipeline:
     identity = {**tiny_config().identity, "face_width": 128}
-    pipeline = InstaFacePipeline(**vars(tiny_networks(identity=identity)), size=64, steps=2, strength=0.6)
+    pipeline = InstaFacePipeline(**vars(tiny_networks(identity=identity)), size=size, steps=2, strength=0.6)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -82,6 +86,17 @@ def test_the_renderer_keeps_what_the_mask_leaves_out_and_its_seed(edited):
     assert (behind & ~kept).any() and np.array_equal(first[behind], drawn.pixels[behind])
     change = np.abs(first.astype(int) - drawn.pixels).max(-1)
     assert change[seen].mean() < change[invented].mean()
+
+
+def test_the_inside_of_the_mouth_stays_the_drafts(edited):
+    face, _, _, model = edited
+    parameters = apply(Edit(expression={"jawOpen": 0.8}), face.parameters, model)
+    drawn = draft(face, parameters, model)
+    inside = region_mask(model, render_maps(model, parameters, face.frame_camera), "mouth", "teeth", "gums", "tongue")
+    inside = cv2.erode(inside.astype(np.uint8), np.ones((9, 9))) > 0
+    result = render(tiny_pipeline(512), face, drawn, parameters, model)
+    assert inside.sum() > 50 and np.abs(result[inside].astype(int) - drawn.pixels[inside]).max() <= 2
+    assert np.abs(result.astype(int) - drawn.pixels).max() > 10
 
 
 def test_a_model_or_adapter_that_is_not_there_is_named(tmp_path, monkeypatch):

@@ -90,5 +90,7 @@ def render(
     )
     assert correction is not None
     levels = canvas.take((correction.cpu() * given.learned)[0].permute(1, 2, 0).numpy() * 127.5)
+    if drawn.opacity.size:  # the canvas is coarser than the outline may be
+        levels[drawn.opacity == 0] = 0
     corrected = np.clip(np.rint(drawn.pixels + levels), 0, 255).astype(np.uint8)
     return np.where(drawn.mask[..., None] > 0, corrected, drawn.pixels)
