@@ -30,7 +30,7 @@ from instaface.diffusion.renderer import load_pipeline
 from instaface.evaluation.detection import area_under_roc, detection_scores, features
 from instaface.evaluation.patches import laplacian_pyramid
 from instaface.evaluation.realism import FOLDS, excess_measure, patches_in
-from instaface.training.samples import Samples
+from instaface.training.samples import Samples, pixels_of
 
 FADE = 1.5  # pixels: deviation of the blur between what was made and the photo
 UNSEEN = 0.02  # coverage below which the camera saw nothing
@@ -49,11 +49,6 @@ def filled_by(pipeline: InstaFacePipeline) -> Filler:
         return made[0].cpu() * 2 - 1
 
     return fill
-
-
-def pixels_of(picture: torch.Tensor) -> NDArray[np.uint8]:
-    """(3, H, W) in -1..1 to (H, W, 3) uint8."""
-    return ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
 
 
 def pasted(made: NDArray[np.uint8], photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from instaface.draft import Draft
 from instaface.face import Camera, FaceParameters, MorphableModel
-from instaface.render import region_mask, render_maps
+from instaface.render import seen_region
 from instaface.render.conventions import network_maps
 from instaface.track import TrackedFace
 
@@ -119,9 +119,8 @@ def conditions(
 
 def _inside_mouth(parameters: FaceParameters, model: MorphableModel, camera: Camera) -> Tensor:
     """(1, 1, H, W) float32, 1 where the inside of the mouth is seen, with soft edges."""
-    inside = [name for name in INSIDE_MOUTH if name in model.regions]
-    maps = render_maps(model, parameters, camera)
-    return _tensor(cv2.GaussianBlur(region_mask(model, maps, *inside).astype(np.float32), (0, 0), 1.5))
+    inside = seen_region(model, parameters, camera, *INSIDE_MOUTH)
+    return _tensor(cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.5))
 
 
 def picture(pixels: NDArray) -> Tensor:

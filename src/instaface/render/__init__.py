@@ -1,6 +1,6 @@
 """Rasteriser and maps."""
 
-from instaface.render.maps import Maps, encode, region_mask, render_maps
+from instaface.render.maps import Maps, encode, region_mask, render_maps, seen_region
 from instaface.render.rasterise import Raster, coverage, extend, interpolate, pick, rasterise, visible
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "rasterise",
     "region_mask",
     "render_maps",
+    "seen_region",
     "visible",
 ]

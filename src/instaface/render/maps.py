@@ -204,5 +204,11 @@ def region_mask(model: MorphableModel, maps: Maps, *regions: str) -> NDArray[np.
     return member[maps.vertex]
 
 
+def seen_region(model: MorphableModel, parameters: FaceParameters, camera: Camera, *regions: str) -> NDArray[np.bool_]:
+    """(H, W) True where a camera sees one of the named regions of a face; names that the model lacks are left out."""
+    known = [name for name in regions if name in model.regions]
+    return region_mask(model, render_maps(model, parameters, camera), *known)
+
+
 def _corners(faces: Array) -> NDArray[np.int32]:
     return np.asarray(faces).astype(np.int32)

@@ -116,6 +116,8 @@ class DiffusionStageConfig(StageConfig):
         recogniser: folder of the differentiable recogniser of that loss, or None.
         adversarial_weight: weight of deceiving a small network that learns to tell what is invented from photos; 0
             for none. For models of one step, which an error alone makes smooth.
+        texture_weight: weight of the distance between the patches of what is invented and those of the photo there,
+            wherever they lie; 0 for none. For the same models: it asks for as much grain, without a second network.
     """
 
     snr_gamma: float | None = 5.0

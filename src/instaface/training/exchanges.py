@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft import Scene, take_apart
+from instaface.draft import take_apart
 from instaface.face import MorphableModel
 from instaface.photo import Photo
 from instaface.track import TrackedFace
@@ -28,7 +28,7 @@ def other_background(face: TrackedFace, other: TrackedFace, model: MorphableMode
     Where the matte is soft, the photo is person and background in proportion, of which the background is exchanged.
     """
     face = face.working
-    own, behind = (_in_frame(scene.plate, scene) for scene in (take_apart(f, model) for f in (face, other)))
+    own, behind = (scene.plate[scene.window] for scene in (take_apart(f, model) for f in (face, other)))
     height, width = own.shape[:2]
     behind = cv2.resize(behind, (width, height), interpolation=cv2.INTER_AREA)
     seen_through = 1 - face.matte.person[..., None]
@@ -39,7 +39,7 @@ def other_hair(face: TrackedFace, other: TrackedFace, model: MorphableModel) -> 
     """The person with another one's hair over their own, placed by the outlines of the two faces."""
     face, other = face.working, other.working
     scene = take_apart(other, model)
-    layer = _in_frame(np.dstack([scene.head[..., :3], scene.hair]), scene)
+    layer = np.dstack([scene.head[..., :3], scene.hair])[scene.window]
     theirs, own = (f.landmarks[list(OUTLINE)] - (f.frame.x, f.frame.y) for f in (other, face))
     place, _ = cv2.estimateAffinePartial2D(theirs, own)
     height, width = face.frame_pixels.shape[:2]
@@ -70,13 +70,6 @@ def _outline(face: TrackedFace, random: np.random.Generator) -> Array:
     shape = cv2.fillPoly(np.zeros((height, width), np.uint8), [corners.astype(np.int32)], (255,))
     rounded = cv2.GaussianBlur(shape, (0, 0), 0.02 * width) > 127
     return cv2.GaussianBlur(rounded.astype(np.float32), (0, 0), 1)
-
-
-def _in_frame(layer: Array, scene: Scene) -> Array:
-    """A layer of a scene's canvas without the margins around the face's frame."""
-    left, top, right, bottom = scene.margins
-    height, width = layer.shape[:2]
-    return layer[top : height - bottom, left : width - right]
 
 
 def _photo(levels: NDArray[np.floating]) -> Photo:

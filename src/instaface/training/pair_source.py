@@ -46,7 +46,7 @@ def group_weights(rows: Sequence[dict], options: DataConfig) -> NDArray[np.float
 
 
 OUR_CONVENTION = "instaface"
-FEW = 5
+FEW = 5  # faces of which one is chosen that is turned alike
 PERSON = "person"  # the label that says whose photo it is
 
 

@@ -14,7 +14,7 @@ from instaface.edit.apply import apply
 from instaface.face import FaceParameters, MorphableModel
 from instaface.face.colour import pixels_from_linear
 from instaface.photo import Photo, composite
-from instaface.render import interpolate, region_mask, render_maps
+from instaface.render import interpolate, render_maps, seen_region
 from instaface.track import Frame, TrackedFace
 from instaface.track.models import face_model
 from instaface.training.config import DataConfig
@@ -163,9 +163,7 @@ def found(photo: Photo, model: MorphableModel) -> TrackedFace | None:
 
 def _region(face: TrackedFace, model: MorphableModel, *regions: str) -> NDArray[np.float32]:
     """(H, W) float32 over the photo: 1 where one of the face model's regions is seen."""
-    maps = render_maps(model, face.parameters, face.camera)
-    found = [name for name in regions if name in model.regions]
-    return region_mask(model, maps, *found).astype(np.float32)
+    return seen_region(model, face.parameters, face.camera, *regions).astype(np.float32)
 
 
 def _painted(face: TrackedFace, parameters: FaceParameters, model: MorphableModel) -> NDArray[np.uint8]:

@@ -132,8 +132,13 @@ class Samples:
         return unpack_sample(read_files(self.folder, self.rows[index]))
 
 
+def pixels_of(picture: Tensor) -> np.ndarray:
+    """(C, H, W) in -1..1 to (H, W, C) uint8."""
+    return ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+
+
 def _encode(kind: str, picture: Tensor) -> bytes:
-    pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    pixels = pixels_of(picture)
     # Colour at full resolution: in normals it says as much as brightness does.
     full = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, *full] if kind == ".jpg" else []
