@@ -33,7 +33,6 @@ from instaface.evaluation.realism import FOLDS, excess_measure, patches_in
 from instaface.training.samples import Samples, pixels_of
 
 FADE = 1.5  # pixels: deviation of the blur between what was made and the photo
-UNSEEN = 0.02  # coverage below which the camera saw nothing
 Filler = Callable[[dict], torch.Tensor]
 
 
@@ -41,7 +40,7 @@ def filled_by(pipeline: InstaFacePipeline) -> Filler:
     """What a model makes of a sample, (3, S, S) in -1..1."""
 
     def fill(sample: dict) -> torch.Tensor:
-        batch = {name: sample[name][None] for name in ("source", "draft", "coverage")}
+        batch = {name: sample[name][None] for name in ("source", "draft", "region")}
         maps = {name: value[None] for name, value in sample["maps"].items()}
         seed = torch.Generator().manual_seed(0)
         face = sample["face"][None]
@@ -83,7 +82,7 @@ def main() -> None:
     photos, masks = [], []
     for k in track(range(len(samples)), console=Console(stderr=True)):
         sample = samples.plain(k)
-        photo, mask = pixels_of(sample["photo"]), ((sample["coverage"] < UNSEEN) & (sample["weight"] > 0.5))[0].numpy()
+        photo, mask = pixels_of(sample["photo"]), (sample["region"] * sample["weight"] > 0.5)[0].numpy()
         if not mask.any():
             continue
         photos.append(photo)

@@ -12,7 +12,7 @@ from skimage import data
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import default_collate
 
-from instaface.draft import draft
+from instaface.draft import draft, reworked
 from instaface.edit import NEUTRAL, Edit
 from instaface.edit.apply import apply
 from instaface.errors import InstaFaceError
@@ -30,8 +30,8 @@ from instaface.training.exchanges import held_before, other_background, other_ha
 from instaface.training.loop import train
 from instaface.training.pair_source import Pairs, augment
 from instaface.training.pairs import (
+    ASIDE,
     KNOWN,
-    MIRRORED_FROM,
     holes,
     mirrored,
     random_edit,
@@ -40,7 +40,7 @@ from instaface.training.pairs import (
     there_and_back,
 )
 from instaface.training.prepare import LeftOut, prepare, prepare_photo
-from instaface.training.samples import make_samples, unpack_sample
+from instaface.training.samples import make_samples, mirrored_sample, unpack_sample
 from instaface.training.shards import Shards, read_files
 from instaface.training.sources import sources
 from tiny_model import tiny_config
@@ -127,8 +127,10 @@ def test_there_and_back_gives_the_real_photo_as_target_and_a_real_edits_holes(da
     assert error[~unseen].mean() > 0.5  # the fit is another one: it does not come back as it was
 
     sharp = holes(face, Edit(turn=25), model)
-    kept = sharp.drawn.coverage >= KNOWN
-    assert np.array_equal(sharp.drawn.appearance[kept], photo[kept]) and (sharp.drawn.appearance[~kept] == 127).all()
+    region = reworked(sharp.drawn.coverage)
+    assert np.array_equal(sharp.drawn.pixels[region == 0], photo[region == 0])
+    assert np.array_equal(sharp.drawn.pixels[region == 1], pair.drawn.pixels[region == 1])
+    assert 0.05 < (region == 1).mean() < 0.7 and (region == 0).mean() > 0.2
 
 
 def turned(dataset, degrees: float):
@@ -144,7 +146,7 @@ def test_a_turned_face_is_seen_from_the_other_side_in_its_mirror_image(dataset):
     assert mirrored(Shards(dataset)[0].face, model) is None  # looks ahead
     pair = mirrored(target, model)
     before, after = float(pair.drawn_face.parameters.head[0, 0]), float(pair.parameters.head[0, 0])
-    assert before * after < 0 and abs(after) > MIRRORED_FROM
+    assert before * after < 0 and abs(after) > ASIDE
     assert 0.03 < pair.weight.mean() < 0.5  # the face alone
     frame, eyes = pair.drawn_face.frame, np.hypot(*(target.landmarks[33] - target.landmarks[263]))
     shown = track(pair.drawn.pixels, faces=1)[0].landmarks + np.array([frame.x, frame.y])
@@ -202,7 +204,7 @@ def test_samples_are_what_the_stages_take(dataset, kind):
     for name in ("photo", "source", "draft"):
         assert one[name].shape == (3, 64, 64) and one[name].abs().max() <= 1.001
         assert torch.equal(one[name], again[name])
-    assert one["coverage"].shape == one["weight"].shape == (1, 64, 64) and one["face"].shape == (128,)
+    assert one["region"].shape == one["weight"].shape == (1, 64, 64) and one["face"].shape == (128,)
     assert {name: float(value) for name, value in one["given"].items()} == {
         "normals": 1, "albedo": 1, "rendering": 1,
         "appearance": kind == "there_and_back", "coverage": kind == "there_and_back",
@@ -224,6 +226,10 @@ def test_random_edits_stay_in_their_range_and_augmented_pictures_in_theirs():
     assert max(abs(edit.turn) for edit in edits) <= 20 < 3 * max(abs(edit.turn) for edit in edits)
     assert all(edit.expression for edit in edits)
     assert 10 < sum(NEUTRAL in edit.expression for edit in edits) < 40
+    aside = DataConfig(turn=5, to_front=1.0)
+    turns = {yaw: [random_edit(random, aside, yaw).turn for _ in range(20)] for yaw in (-20.0, 5.0, 20.0)}
+    assert all(0.6 < -turn / yaw < 1.4 for yaw in (-20.0, 20.0) for turn in turns[yaw])
+    assert max(map(abs, turns[5.0])) <= 5
     picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     other = augment(picture, random)
     assert other.shape == picture.shape and other.abs().max() <= 1 and not torch.equal(other, picture)
@@ -305,7 +311,7 @@ def test_samples_made_in_advance_are_those_made_while_training(dataset, tmp_path
     stored = unpack_sample(read_files(index.folder, index.rows[1]))
     made = Pairs(Shards(dataset), [0], config.data, 64, "dlib").make(0, np.random.default_rng((0, 1)), None)
     assert stored.keys() == made.keys() and stored["maps"].keys() == made["maps"].keys()
-    for name in ("photo", "draft", "source", "coverage", "weight"):
+    for name in ("photo", "draft", "source", "region", "weight"):
         assert stored[name].shape == made[name].shape
         assert (stored[name] - made[name]).abs().mean() < 0.03
     for name, value in stored["maps"].items():
@@ -320,6 +326,23 @@ def test_samples_made_in_advance_are_those_made_while_training(dataset, tmp_path
     training, validation = sources("1", options, tmp_path / "samples")
     assert (len(training), len(validation)) == (4, 2)
     assert training.sample(3, np.random.default_rng(0))["source"].shape == (3, 64, 64)
+
+
+def test_a_sample_in_a_mirror_is_that_of_the_mirrored_photo(dataset):
+    pairs = Pairs(
+        Shards(dataset), [0], DataConfig(pairs={"there_and_back": 1}, other_camera=0, **AS_THEY_ARE), 64, "dlib"
+    )
+    plain = pairs.make(0, np.random.default_rng(0), None)
+    seen = mirrored_sample(plain)
+    for name in ("photo", "draft", "source", "region", "weight"):
+        assert torch.equal(seen[name].flip(-1), plain[name])
+        assert name == "weight" or not torch.equal(seen[name], plain[name])
+    # Normals of a face that looks at the camera point to the right at its right half, in the mirror as well.
+    for sample in (plain, seen):
+        x = sample["maps"]["normals"][0]
+        assert x[:, 40:].sum() > 0 > x[:, :24].sum()
+    again = mirrored_sample(seen)
+    assert all(torch.equal(again["maps"][name], value) for name, value in plain["maps"].items())
 
 
 def test_photos_that_are_left_out_do_not_move_others_into_training(photos, tmp_path):

@@ -81,7 +81,6 @@ def test_a_person_is_learned_and_measured_before_and_after(folder, tmp_path, mon
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--renderer", "diffusion"), "needs a model"),
         (("--model", "somewhere"), "are for --renderer diffusion"),
         (("--renderer", "oil"), "'oil' is unknown"),
         (("--renderer", "diffusion", "--model", "/nowhere"), "--model /nowhere: no model"),

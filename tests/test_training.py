@@ -14,16 +14,18 @@ import torch
 from accelerate.utils import DistributedType
 from diffusers import DDIMScheduler
 from PIL import Image
+from skimage import data
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import default_collate
 
 from instaface.diffusion.config import Networks
 from instaface.diffusion.pipeline import InstaFacePipeline
 from instaface.errors import InstaFaceError
-from instaface.training.adversarial import PatchDiscriminator, adversarial_losses
+from instaface.training.adversarial import ProjectedDiscriminator, adversarial_losses
 from instaface.training.cache import encoded
 from instaface.training.config import dump_config, load_config
 from instaface.training.draws import DrawBatches, Draws, fixed_batch, noise_for
+from instaface.training.features import FeatureNetwork, in_units_of, perceptual_loss
 from instaface.training.loop import as_pipeline, load_networks, make_stage, train
 from instaface.training.losses import (
     clean_of,
@@ -32,7 +34,6 @@ from instaface.training.losses import (
     min_snr_weights,
     psnr,
     target_of,
-    texture_loss,
 )
 from instaface.training.personalize import fit_adapter
 from instaface.training.pictures import PictureCrops, map_like, picture_files
@@ -179,14 +180,14 @@ def test_one_step_from_a_draft_learns_from_crops(pretrained, tmp_path):
     assert after < 0.5 * before
 
 
-def test_crops_fall_where_nothing_was_seen_and_all_pictures_are_cut_alike():
+def test_crops_fall_where_something_is_to_be_learned_and_all_pictures_are_cut_alike():
     config = tiny_training()
     stage = make_stage(load_networks(config.model, None), "1", config.stage("1").model_copy(update={"crop": 32}))
     batch = fixed_batch(Astronaut(), 8)
     ramp = torch.arange(64.0).expand(8, 3, 64, 64).contiguous()
-    coverage = torch.ones(8, 1, 64, 64)
-    coverage[..., 32:] = 0
-    batch |= {"photo": ramp, "maps": dict.fromkeys(batch["maps"], ramp), "coverage": coverage}
+    region = torch.zeros(8, 1, 64, 64)
+    region[..., 32:] = 1
+    batch |= {"photo": ramp, "maps": dict.fromkeys(batch["maps"], ramp), "region": region}
     lefts = []
     for first in range(0, 80, 8):
         cut = stage._cropped(batch, noise_for(torch.arange(first, first + 8), 0))
@@ -201,8 +202,8 @@ def test_an_untrained_embedded_model_returns_the_draft():
     pipeline = as_pipeline(load_networks(config, None), config)
     pipeline.set_progress_bar_config(disable=True)
     draft, other = (torch.rand(1, 3, 64, 64) * 2 - 1 for _ in range(2))
-    maps, coverage = dict.fromkeys(config.maps, other), torch.zeros(1, 1, 64, 64)
-    result = pipeline(maps, other, torch.rand(1, 128), draft, coverage, output_type="pt").images
+    maps = dict.fromkeys(config.maps, other)
+    result = pipeline(maps, other, torch.rand(1, 128), draft, output_type="pt").images
     torch.testing.assert_close(result, (draft + 1) / 2, atol=1e-5, rtol=0)
 
 
@@ -211,7 +212,7 @@ def test_samples_that_are_encoded_give_the_loss_that_their_pictures_give():
     stage = make_stage(load_networks(config.model, None), "1", config.stage("1"))
     samples = [Astronaut().sample(k, np.random.default_rng(k)) | {"draw": torch.tensor(k)} for k in range(3)]
     kept = [encoded(sample, stage.networks["vae"]) for sample in samples]
-    assert not {"photo", "draft", "maps"} & kept[0].keys()
+    assert "maps" not in kept[0]
     losses = [stage.validate(default_collate(given))["loss"] for given in (samples, kept)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     stage.options = stage.options.model_copy(update={"crop": 32})
@@ -219,70 +220,89 @@ def test_samples_that_are_encoded_give_the_loss_that_their_pictures_give():
     assert {value.shape for value in cut["latents"].values()} == {(3, 4, 4, 4)}
 
 
-def test_what_was_seen_counts_as_much_as_asked_for():
-    batch = fixed_batch(Astronaut(), 4) | {"coverage": torch.ones(4, 1, 64, 64)}
+def test_outside_of_the_region_the_error_counts_as_much_as_asked_for():
+    batch = fixed_batch(Astronaut(), 4) | {"region": torch.zeros(4, 1, 64, 64)}
     losses = []
-    for changes in ({}, {"seen_weight": 0.25}, {"error": "absolute"}):
-        config = tiny_training({**EVERYTHING, **changes})
+    for changes in ({}, {"seen_weight": 0.25}, {"error": "absolute"}, {"start": "photo", "seen_weight": 0.0}):
+        config = tiny_training({**EVERYTHING, "start": "draft", **changes})
         torch.manual_seed(0)
         losses.append(make_stage(load_networks(config.model, None), "1", config.stage("1")).validate(batch)["loss"])
     assert losses[1] == pytest.approx(losses[0] / 4, rel=1e-5)
     assert losses[2] != pytest.approx(losses[0], rel=1e-3)
+    assert losses[3] > 0  # who denoises photos learns all of them
 
 
 def test_deceiving_and_telling_apart_each_have_gradients_for_their_own_weights():
-    made, photo = torch.randn(2, 4, 8, 8, requires_grad=True), torch.randn(2, 4, 8, 8)
-    coverage = torch.ones(2, 1, 8, 8)
-    coverage[..., 4:] = 0
-    discriminator = PatchDiscriminator(4, 8)
-    own = [p for p in discriminator.parameters() if p.dim() > 1]  # biases may happen to have none
-    losses = adversarial_losses(discriminator, made, photo, coverage, torch.ones_like(coverage))
-    deceiving, telling = (torch.autograd.grad(loss, [made, *own], allow_unused=True) for loss in losses)
-    assert deceiving[0][..., 4:].abs().amin() > 0 and deceiving[0][..., :4].abs().amax() == 0
-    assert telling[0] is None and all(g.abs().sum() > 0 for g in telling[1:])
-    assert not any(g is not None for g in deceiving[1:])
+    shapes = ((24, 32), (40, 16), (112, 8), (320, 4))
+    made, photo = ([torch.randn(2, c, n, n, requires_grad=grad) for c, n in shapes] for grad in (True, False))
+    region = torch.zeros(2, 1, 128, 128)
+    region[..., 64:] = 1
+    discriminator = ProjectedDiscriminator()
+    own = [p for p in discriminator.judges.parameters() if p.dim() > 1]  # biases may happen to have none
+    losses = adversarial_losses(discriminator, made, photo, region)
+    deceiving, telling = (torch.autograd.grad(loss, [*made, *own], allow_unused=True) for loss in losses)
+    assert all(g.abs().sum() > 0 for g in deceiving[:4]) and not any(g is not None for g in deceiving[4:])
+    assert all(g is None for g in telling[:4]) and all(g.abs().sum() > 0 for g in telling[4:])
+    assert all(not p.requires_grad for mix in (discriminator.channels, discriminator.sizes) for p in mix.parameters())
 
 
-def invented_amplitude(adversarial_weight: float = 0.0, texture_weight: float = 0.0) -> float:
-    """Amplitude of what a small network makes of photos that are noise, of which its input says nothing."""
+def test_features_differ_more_for_another_texture_than_for_the_same_one_moved():
+    """By the network's features grain that lies elsewhere is alike and no grain is not, unlike by squares."""
+    photo = torch.from_numpy(data.gravel()[:256, :256]).float().expand(1, 3, -1, -1) / 127.5 - 1
+    moved, flat = photo.roll((40, 60), (2, 3)), photo.mean((2, 3), keepdim=True).expand_as(photo)
+    network, everywhere = FeatureNetwork().train(), torch.ones(1, 1, 256, 256)
+    assert not network.training and not any(p.requires_grad for p in network.parameters())
+    with torch.no_grad():
+        wanted = network(photo)
+        assert [tuple(f.shape[1:]) for f in wanted] == [(24, 64, 64), (40, 32, 32), (112, 16, 16), (320, 8, 8)]
+        loss = {
+            name: float(perceptual_loss(in_units_of(network(made), wanted), in_units_of(wanted, wanted), everywhere))
+            for name, made in (("same", photo), ("moved", moved), ("flat", flat))
+        }
+    assert loss["same"] == 0 and loss["moved"] < 0.9 * loss["flat"]
+    assert (moved - photo).square().mean() > 1.5 * (flat - photo).square().mean()
+    only = everywhere.clone()
+    only[..., 64:] = 0
+    half = torch.where(only > 0, photo, flat)
+    with torch.no_grad():
+        parts = in_units_of(network(half), wanted), in_units_of(wanted, wanted)
+        inside, outside = (float(perceptual_loss(*parts, where)) for where in (only, 1 - only))
+    assert inside < 0.5 * outside
+
+
+def grain(adversarial_weight: float) -> float:
+    """Deviation of what a small network makes of photos that are noise, of which its input says nothing."""
     torch.manual_seed(0)
-    network = torch.nn.Conv2d(4, 4, 3, padding=1)
-    discriminator = PatchDiscriminator(4, 16)
-    optimizer = torch.optim.AdamW([*network.parameters(), *discriminator.parameters()], lr=3e-3)
-    nowhere, generators = torch.zeros(8, 1, 8, 8), [torch.Generator().manual_seed(k) for k in range(8)]
-    for _ in range(150):
-        photo, made = torch.randn(8, 4, 8, 8), network(torch.randn(8, 4, 8, 8))
-        deceiving, telling = adversarial_losses(discriminator, made, photo, nowhere, nowhere + 1)
+    network = torch.nn.Conv2d(3, 3, 3, padding=1)
+    features, discriminator, region = FeatureNetwork(), ProjectedDiscriminator(), torch.ones(4, 1, 64, 64)
+    learning = [*network.parameters(), *discriminator.judges.parameters()]
+    optimizer = torch.optim.AdamW(learning, lr=3e-3, betas=(0.5, 0.99))
+    for _ in range(40):
+        photo, made = torch.randn(4, 3, 64, 64) * 0.4, network(torch.randn(4, 3, 64, 64))
+        wanted = features(photo)
+        found, wanted = in_units_of(features(made), wanted), in_units_of(wanted, wanted)
+        deceiving, telling = adversarial_losses(discriminator, found, wanted, region)
         loss = (made - photo).abs().mean() + adversarial_weight * deceiving + telling
-        loss = loss + texture_weight * texture_loss(made, photo, nowhere + 1, generators)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return float(network(torch.randn(64, 4, 8, 8)).detach().std())
+    return float(network(torch.randn(16, 3, 64, 64)).detach().std())
 
 
-def test_what_cannot_be_known_is_smooth_by_the_error_alone_and_has_grain_otherwise():
-    without, with_discriminator = invented_amplitude(), invented_amplitude(adversarial_weight=3.0)
-    with_texture = invented_amplitude(texture_weight=3.0)
-    print("invented amplitude", without, with_discriminator, with_texture)
-    assert without < 0.2 and 0.6 < with_discriminator < 1.6 and 0.6 < with_texture < 1.6
-
-
-def test_texture_is_compared_where_nothing_was_seen_and_wherever_it_lies_there():
-    photo, generators = torch.randn(2, 4, 16, 16), [torch.Generator().manual_seed(k) for k in range(2)]
-    unseen = torch.ones(2, 1, 16, 16)
-    unseen[..., :4] = 0
-    rolled, smooth = photo.roll(5, 2), torch.nn.functional.avg_pool2d(photo, 3, 1, 1)
-    distances = [float(texture_loss(made, photo, unseen, generators)) for made in (photo, rolled, smooth)]
-    assert distances[0] == 0 and 3 * distances[1] < distances[2]
-    made = torch.randn(2, 4, 16, 16, requires_grad=True)
-    texture_loss(made, photo, unseen, generators).backward()
-    assert made.grad[..., :3].abs().max() == 0 < made.grad[..., 4:].abs().amin()  # patches reach one cell beyond
-    assert float(texture_loss(made.detach(), photo, 0 * unseen, generators)) == 0
+def test_what_cannot_be_known_is_smooth_by_the_error_alone_and_has_grain_against_a_discriminator():
+    without, with_discriminator = grain(0.0), grain(1.0)
+    print("grain", without, with_discriminator)
+    assert without < 0.25 < 0.35 < with_discriminator < 0.8
 
 
 def test_a_discriminator_learns_along_and_leaves_the_validation_as_it_is(pretrained, tmp_path):
-    one_step = {**EVERYTHING, "timesteps": (99, 99), "start": "draft", "adversarial_weight": 0.1}
+    one_step = {
+        **EVERYTHING,
+        "timesteps": (99, 99),
+        "start": "draft",
+        "adversarial_weight": 0.1,
+        "perceptual_weight": 1.0,
+    }
     config = tiny_training(one_step, steps=4, validation_steps=4, checkpoint_steps=2)
     train(config, "1", Astronaut(), Astronaut(), tmp_path / "straight", pretrained / "model")
     train(config, "1", Astronaut(), Astronaut(), tmp_path / "broken", pretrained / "model", stop_after=2)

@@ -34,7 +34,8 @@ class Astronaut:
         maps = {"normals": grey, "albedo": blurred, "rendering": grey * 0.5, "appearance": photo, "coverage": -grey}
         source = (photo * random.uniform(0.9, 1.0)).clamp(-1, 1)
         face = torch.nn.functional.one_hot(torch.tensor(index), 8).float()
-        return {"photo": photo, "maps": maps, "source": source, "face": face, "draft": blurred}
+        everywhere = torch.ones(1, 64, 64)
+        return {"photo": photo, "maps": maps, "source": source, "face": face, "draft": blurred, "region": everywhere}
 
 
 def tiny_training(diffusion: dict | None = None, **stage: object) -> TrainingConfig:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft import Draft, Scene, draft, marks_of, take_apart
+from instaface.draft import Draft, Scene, draft, marks_of, take_apart, to_be_reworked
 from instaface.edit import DRIVEN, Edit
 from instaface.edit.apply import apply, sequence
 from instaface.edit.drive import drive
@@ -90,7 +90,7 @@ class Editor:
 
         Args:
             face_model: "openhead" or "flame".
-            model: folder or hub id of the diffusion renderer's model.
+            model: folder or hub id of the diffusion renderer's model, by default the one that ships.
             personal: LoRA file for it, of one person.
 
         Raises:
@@ -152,7 +152,7 @@ class Editor:
         drawn = draft(face, parameters, self.model, scene)
         clock.lap("draft")
         corrected = drawn.pixels
-        if renderer == "diffusion":
+        if renderer == "diffusion" and to_be_reworked(drawn):
             corrected = self._diffuse(face, drawn, parameters, seed)
             clock.lap("diffusion")
         fade = FADE * min(face.frame.width, face.frame.height)
@@ -220,10 +220,7 @@ class Editor:
         """The draft as the diffusion model corrects it."""
         from instaface.diffusion.renderer import load_pipeline, render
 
-        model, personal = self._diffusion
-        if model is None:
-            raise InstaFaceError("renderer: diffusion needs a model: name its folder or hub id with --model")
-        return render(load_pipeline(model, personal), face, drawn, edited, self.model, seed)
+        return render(load_pipeline(*self._diffusion), face, drawn, edited, self.model, seed)
 
     def _unedited(self, face: TrackedFace, renderer: str, seed: int, timings: dict[str, float]) -> EditResult:
         """The input itself: nothing is rendered, nothing is touched."""

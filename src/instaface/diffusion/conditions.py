@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from instaface.draft import Draft
+from instaface.draft import Draft, reworked
 from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.render import seen_region
 from instaface.render.conventions import network_maps
@@ -71,17 +71,14 @@ class Conditions:
     Attributes:
         maps: name to (1, 3, H, W) float32 in -1..1: normals, albedo, rendering, appearance, coverage.
         draft: (1, 3, H, W) float32 in -1..1.
-        coverage: (1, 1, H, W) float32: 1 seen, 0.5 mirrored, 0 invented.
-        mask: (1, 1, H, W) float32, 0 where the photo's own pixels stay.
-        learned: (1, 1, H, W) float32, 0 where the draft stays as it is: the background, so that the head's outline is
-            the draft's, and the inside of the mouth, of which portraits show little more than a row of teeth.
+        region: (1, 1, H, W) float32 0..1, how far the networks may change the draft: as of
+            :func:`instaface.draft.reworked`; 0 in the mouth, of which portraits show little more than a row of teeth,
+            and where the photo's own pixels stay.
     """
 
     maps: dict[str, Tensor]
     draft: Tensor
-    coverage: Tensor
-    mask: Tensor
-    learned: Tensor
+    region: Tensor
 
 
 def conditions(
@@ -108,13 +105,11 @@ def conditions(
     if with_rendered:
         rendered = network_maps(convention, model, edited, canvas.camera(face.frame_camera))
         maps = {name: value[None] for name, value in rendered.items()}
-    coverage = _tensor(canvas.put(drawn.coverage, 0.0))
+    coverage, mask = (canvas.put(part, outside) for part, outside in ((drawn.coverage, 1.0), (drawn.mask, 0.0)))
     maps["appearance"] = picture(canvas.put(drawn.appearance))
-    maps["coverage"] = (2 * coverage - 1).expand(-1, 3, -1, -1)
-    opacity = drawn.opacity if drawn.opacity.size else np.ones_like(drawn.coverage)
-    mask, person = (_tensor(canvas.put(part, 0.0)) for part in (drawn.mask, opacity))
-    learned = person * (1 - _inside_mouth(edited, model, canvas.camera(face.frame_camera)))
-    return Conditions(maps, picture(canvas.put(drawn.pixels)), coverage, mask, learned)
+    maps["coverage"] = _tensor(2 * coverage - 1).expand(-1, 3, -1, -1)
+    region = _tensor(reworked(coverage) * mask) * (1 - _inside_mouth(edited, model, canvas.camera(face.frame_camera)))
+    return Conditions(maps, picture(canvas.put(drawn.pixels)), region)
 
 
 def _inside_mouth(parameters: FaceParameters, model: MorphableModel, camera: Camera) -> Tensor:

@@ -14,7 +14,6 @@ from diffusers.loaders.lora_base import LoraBaseMixin
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import CLIPVisionModel
 
 from instaface.diffusion.autoencoder import Autoencoder
@@ -23,12 +22,6 @@ from instaface.diffusion.guidance import GuidanceNetwork
 from instaface.diffusion.identity import IdentityPreserver, patch_tokens
 from instaface.diffusion.latents import decode, encode, scale_factor
 
-# How far the result may leave the draft, in -1..1 units, where the camera saw the surface; where it saw nothing the
-# bound is the whole range. At 0.12 a highlight can move and a seam can close, a feature cannot.
-SEEN_BOUND = 0.12
-# Finer changes than this are not made there, in pixels: detail is the photo's.
-SEEN_SCALE = 6.0
-
 
 @dataclass
 class InstaFaceOutput(BaseOutput):
@@ -36,8 +29,8 @@ class InstaFaceOutput(BaseOutput):
 
     Attributes:
         images: the pictures, in the form that ``output_type`` asked for.
-        correction: (B, 3, H, W) float32, what was added to the draft (before the mask), -2..2; to be brought to the
-            photo's own resolution where that is higher. None without a draft or for latents.
+        correction: (B, 3, H, W) float32, what was added to the draft, -2..2; to be brought to the photo's own
+            resolution where that is higher. None without a draft or for latents.
     """
 
     images: Any
@@ -129,8 +122,7 @@ class InstaFacePipeline(DiffusionPipeline, LoraBaseMixin):
         source: Tensor,
         face_embedding: Tensor | None = None,
         draft: Tensor | None = None,
-        coverage: Tensor | None = None,
-        mask: Tensor | None = None,
+        region: Tensor | None = None,
         num_inference_steps: int | None = None,
         strength: float | None = None,
         guidance_scale: float = 1.0,
@@ -150,9 +142,8 @@ class InstaFacePipeline(DiffusionPipeline, LoraBaseMixin):
             source: (B or 1, 3, H, W) in -1..1, the photo as it was; one serves a whole batch of its edits.
             face_embedding: (B or 1, F) embedding of the face in it, or None for semantic tokens alone.
             draft: (B, 3, H, W) in -1..1, the geometric edit; None to sample from pure noise without one.
-            coverage: (B, 1, H, W), 1 where the draft shows what the camera saw, 0 where it is invented; where it is
-                1 the result stays within ``SEEN_BOUND`` of the draft. None bounds nothing.
-            mask: (B, 1, H, W), 0 where the draft has to stay as it is, to the bit. None for all.
+            region: (B, 1, H, W) 0..1, how far the draft is given up for what the networks make; where it is 0 the
+                draft stays to the bit. None for all of it.
             num_inference_steps: steps of the scheduler that are really run; by default the model's.
             strength: share of the noise schedule that they cover; 1 starts from pure noise. By default the model's.
             guidance_scale: classifier-free guidance of the identity tokens; 1 for none.
@@ -219,9 +210,9 @@ class InstaFacePipeline(DiffusionPipeline, LoraBaseMixin):
             if draft is not None and start is not None:
                 draft = draft.to(device).float()
                 # The autoencoder's own blur and colour shift are in both, and cancel.
-                correction = bounded(result - decode(self.vae, start).float(), coverage)
+                correction = result - decode(self.vae, start).float()
+                correction = correction if region is None else correction * region.to(correction)
                 result = draft + correction
-                result = result if mask is None else torch.where(mask.to(device) > 0, result, draft)
             images = self.image_processor.postprocess(result.clamp(-1, 1), output_type)
         self.maybe_free_model_hooks()
         return InstaFaceOutput(images=images, correction=correction) if return_dict else (images, correction)
@@ -311,31 +302,3 @@ class InstaFacePipeline(DiffusionPipeline, LoraBaseMixin):
         if not any(key.startswith(tuple(f"{name}." for name in cls._lora_loadable_modules)) for key in state):
             raise ValueError(f"{path if not isinstance(path, dict) else 'state dict'}: no LoRA of this pipeline in it")
         return state
-
-
-def _soft(pictures: Tensor) -> Tensor:
-    """(B, C, H, W) pictures without detail finer than ``SEEN_SCALE``."""
-    side = 2 * min(round(2 * SEEN_SCALE), (min(pictures.shape[2:]) - 1)) + 1
-    offsets = torch.arange(side, device=pictures.device) - side // 2
-    kernel = torch.exp(-0.5 * (offsets / SEEN_SCALE).square()).to(pictures)
-    kernel = (kernel / kernel.sum()).expand(pictures.shape[1], 1, 1, side)
-    for one, pad in ((kernel, (side // 2, side // 2, 0, 0)), (kernel.mT, (0, 0, side // 2, side // 2))):
-        pictures = F.conv2d(F.pad(pictures, pad, mode="reflect"), one, groups=pictures.shape[1])
-    return pictures
-
-
-def bounded(correction: Tensor, coverage: Tensor | None) -> Tensor:
-    """Keeps the correction of what the camera saw soft, and small: b tanh(c / b) with b from ``SEEN_BOUND`` to 2.
-
-    Args:
-        correction: (B, 3, H, W).
-        coverage: (B, 1, H, W) in 0..1, 1 seen and 0 invented; or None, which bounds nothing.
-    """
-    if coverage is None:
-        return correction
-    coverage = coverage.to(correction).clamp(0, 1)
-    correction = torch.lerp(correction, _soft(correction), coverage)
-    # Geometric between the two, so that half-seen (mirrored) surfaces are bounded in the middle.
-    bound = 2 * (SEEN_BOUND / 2) ** coverage
-    limited = bound * torch.tanh(correction / bound)
-    return torch.where(bound >= 2, correction, limited)

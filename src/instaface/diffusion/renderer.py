@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from instaface.assets import MINI
 from instaface.diffusion.conditions import Canvas, conditions, picture
 from instaface.diffusion.pipeline import InstaFacePipeline
 from instaface.draft import Draft
@@ -20,11 +21,13 @@ from instaface.track import TrackedFace
 
 
 @cache
-def load_pipeline(model: str, personal: str | None = None, device: str | None = None) -> InstaFacePipeline:
+def load_pipeline(
+    model: str | None = None, personal: str | None = None, device: str | None = None
+) -> InstaFacePipeline:
     """The pipeline of a model, on the GPU where there is one; loaded once.
 
     Args:
-        model: folder or hub id.
+        model: folder or hub id, by default the model that ships.
         personal: LoRA file of ``instaface personalize``.
         device: a torch device, by default the fastest at hand.
 
@@ -32,7 +35,7 @@ def load_pipeline(model: str, personal: str | None = None, device: str | None = 
         InstaFaceError: there is no such model, or no such file.
     """
     try:
-        pipeline = InstaFacePipeline.from_pretrained(model)
+        pipeline = InstaFacePipeline.from_pretrained(model or MINI)
     except (OSError, ValueError) as error:
         raise InstaFaceError(f"--model {model}: no model on disk or on the hub by that name") from error
     if personal is not None:
@@ -82,15 +85,13 @@ def render(
         source=picture(canvas.put(face.frame_pixels)),
         face_embedding=embedding,
         draft=given.draft,
-        coverage=given.coverage,
+        region=given.region,
         generator=torch.Generator().manual_seed(seed),
         output_type="pt",
         return_dict=False,
         **options,
     )
     assert correction is not None
-    levels = canvas.take((correction.cpu() * given.learned)[0].permute(1, 2, 0).numpy() * 127.5)
-    if drawn.opacity.size:  # the canvas is coarser than the outline may be
-        levels[drawn.opacity == 0] = 0
+    levels = canvas.take(correction.cpu()[0].permute(1, 2, 0).numpy() * 127.5)
     corrected = np.clip(np.rint(drawn.pixels + levels), 0, 255).astype(np.uint8)
     return np.where(drawn.mask[..., None] > 0, corrected, drawn.pixels)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from instaface.assets import MINI
 from instaface.edit import Edit
 from instaface.errors import InstaFaceError
 from instaface.evaluation.cases import Case
@@ -59,7 +60,7 @@ class SystemOptions:
         renderer: of the editor.
         outputs: folder of another tool's pictures.
         face_model: of the editor.
-        model: folder or hub id of the diffusion renderer's model.
+        model: folder or hub id of the diffusion renderer's model, None for the one that ships.
         personal: LoRA file for it, or a folder of them: SOURCE.safetensors for each photo.
     """
 
@@ -84,8 +85,6 @@ class SystemOptions:
 
         if self.renderer not in RENDERERS:
             raise InstaFaceError(f"--renderer {self.renderer!r} is unknown, allowed are {', '.join(RENDERERS)}")
-        if self.renderer == "diffusion" and self.model is None:
-            raise InstaFaceError("--renderer diffusion needs a model: name its folder or hub id with --model")
         if self.renderer != "diffusion" and (self.model or self.personal):
             raise InstaFaceError(f"--model and --personal are for --renderer diffusion, not {self.renderer}")
         if self.renderer == "diffusion":
@@ -100,12 +99,12 @@ class SystemOptions:
         pipeline = self._pipeline()
         parts = [asdict(cost) | {"gmac": cost.total / 1e9} for cost in pipeline_cost(pipeline)]
         chosen = {name: pipeline.config[name] for name in ("size", "steps", "strength", "recogniser")}
-        return {"path": str(self.model), "personal": self.personal and str(self.personal), **chosen, "cost": parts}
+        return {"path": str(self.model or MINI), "personal": self.personal and str(self.personal), **chosen, "cost": parts}
 
     def _pipeline(self) -> Any:
         from instaface.diffusion.renderer import load_pipeline
 
-        return load_pipeline(str(self.model))
+        return load_pipeline(self.model)
 
 
 @cache
@@ -147,7 +146,7 @@ class EditorSystem:
         from instaface.editor import Editor
 
         load_pipeline.cache_clear()
-        load_pipeline(str(options.model), str(adapter))  # loading is no part of an edit's time
+        load_pipeline(options.model, str(adapter))  # loading is no part of an edit's time
         self.editor, self._personal = Editor(options.face_model, options.model, str(adapter)), adapter
 
     def _in_own_terms(self, source: TrackedFace, case: Case) -> tuple[TrackedFace, FaceParameters]:

@@ -29,6 +29,7 @@ class StageConfig(Options):
         micro_batch: pictures that one process holds at once; ``batch`` is reached by accumulating gradients.
         learning_rate: of AdamW, after the warm-up.
         warmup_steps: updates over which the learning rate rises from 0.
+        betas: of AdamW; networks that learn against each other need a smaller first one.
         schedule: what it does after that.
         weight_decay: of AdamW.
         max_grad_norm: gradients are scaled down to this norm.
@@ -49,6 +50,7 @@ class StageConfig(Options):
     micro_batch: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
     schedule: Literal["cosine", "constant"] = "cosine"
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
@@ -105,8 +107,7 @@ class DiffusionStageConfig(StageConfig):
         error: ``squared``, as diffusion models are trained, or ``absolute``: a model of one step that minimises squares
             answers what cannot be known with the mean of all that it could be, a shadow around every head; the
             median keeps to what is likely.
-        seen_weight: how much the error counts where the camera saw the surface, against 1 where it did not. Pairs
-            made by two edits do not fit to the pixel there, and the pipeline bounds its correction anyway.
+        seen_weight: how much the error counts outside of the region that a draft is worked over in, against 1 inside.
         drop_map: probability that a map is left out, for each of them.
         drop_maps: probability that all are.
         drop_identity: probability that the identity tokens are.
@@ -114,10 +115,11 @@ class DiffusionStageConfig(StageConfig):
         train_vision: whether the vision encoder learns along (it stays frozen where it came pre-trained).
         identity_weight: weight of the identity loss on the predicted clean picture; 0 for none.
         recogniser: folder of the differentiable recogniser of that loss, or None.
-        adversarial_weight: weight of deceiving a small network that learns to tell what is invented from photos; 0
-            for none. For models of one step, which an error alone makes smooth.
-        texture_weight: weight of the distance between the patches of what is invented and those of the photo there,
-            wherever they lie; 0 for none. For the same models: it asks for as much grain, without a second network.
+        perceptual_weight: weight of the difference of a pre-trained network's features between what is made and the
+            photo; 0 for none.
+        adversarial_weight: weight of deceiving small networks that learn to tell what is made from photos by these
+            features; 0 for none. Both are for models of one step, which an error alone makes smooth.
+        window: side in pixels of the squares of the crop that these two look at.
     """
 
     snr_gamma: float | None = 5.0
@@ -135,7 +137,8 @@ class DiffusionStageConfig(StageConfig):
     identity_weight: float = Field(0.0, ge=0)
     recogniser: Path | None = None
     adversarial_weight: float = Field(0.0, ge=0)
-    texture_weight: float = Field(0.0, ge=0)
+    perceptual_weight: float = Field(0.0, ge=0)
+    window: int = Field(128, ge=64, multiple_of=32)
 
 
 class PersonalizeConfig(DiffusionStageConfig):
@@ -159,6 +162,8 @@ class DataConfig(Options):
         turn: random edits turn the head by up to so many degrees to either side.
         nod: the same up and down.
         tilt: the same in the picture's plane.
+        to_front: share of those of heads turned aside that bring them to the front. The way back then uncovers what
+            an edit of a head that looks ahead uncovers, and the photo shows what is really there.
         expression: share of them that change the expression too.
         light: share of them that change the light too.
         other_camera: share of the photos that are seen as by another camera: in other colours, softer or sharpened,
@@ -168,6 +173,7 @@ class DataConfig(Options):
         held_before: share of them that get something before the face.
         device_maps: render normals, albedo and rendering in batches where the networks train, and not one by one
             where the pairs are made; None for yes if there is a CUDA device.
+        mirrored: share of the samples made in advance that are drawn as in a mirror.
         balance_by: label whose groups are balanced.
         balance: 1 draws each photo equally often, 0 each group.
     """
@@ -182,6 +188,7 @@ class DataConfig(Options):
     turn: float = Field(default=35, ge=0)
     nod: float = Field(default=18, ge=0)
     tilt: float = Field(default=12, ge=0)
+    to_front: float = Field(default=0.0, ge=0, le=1)
     expression: float = Field(default=0.4, ge=0, le=1)
     light: float = Field(default=0.25, ge=0, le=1)
     other_camera: float = Field(default=0.5, ge=0, le=1)
@@ -189,6 +196,7 @@ class DataConfig(Options):
     other_hair: float = Field(default=0.1, ge=0, le=1)
     held_before: float = Field(default=0.1, ge=0, le=1)
     device_maps: bool | None = None
+    mirrored: float = Field(default=0.0, ge=0, le=1)
     balance_by: str = "group"
     balance: float = Field(default=0.5, ge=0, le=1)
 

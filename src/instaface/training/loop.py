@@ -108,7 +108,7 @@ def train(
         networks.vae.set_linear(fixed_batch(source, 256)["photo"])
     if not is_sharded(accelerator):  # FSDP splits contiguous weights only
         stage.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(learning, lr=options.learning_rate, weight_decay=options.weight_decay)
+    optimizer = torch.optim.AdamW(learning, options.learning_rate, options.betas, weight_decay=options.weight_decay)
     schedule = get_scheduler(
         "constant_with_warmup" if options.schedule == "constant" else "cosine",
         optimizer,
@@ -129,7 +129,7 @@ def train(
     batches = DrawBatches(state.step, end, options.batch, options.micro_batch, *place)
 
     if getattr(options, "cache_latents", False):
-        source = _cached(source, networks, options, output / "latents")
+        source = _cached(source, networks, options, output / "latents", accelerator)
 
     # 4. Train
     accelerator.init_trackers("")
@@ -236,12 +236,12 @@ def as_pipeline(networks: Networks, config: ModelConfig) -> InstaFacePipeline:
     return InstaFacePipeline(**vars(networks), **settings)
 
 
-def _cached(source: Source, networks: Networks, options: StageConfig, folder: Path) -> Source:
+def _cached(source: Source, networks: Networks, options: StageConfig, folder: Path, accelerator: Accelerator) -> Source:
     if not isinstance(source, Samples) or options.workers or getattr(options, "identity_weight", 0):
         raise InstaFaceError(
             "cache_latents needs samples of `instaface pairs`, workers 0 and no identity loss, which looks at pictures"
         )
-    return CachedLatents(source, networks.vae, folder)
+    return CachedLatents(source, networks.vae, folder, accelerator.autocast)
 
 
 def _accelerator(options: StageConfig, output: Path) -> Accelerator:
@@ -351,7 +351,7 @@ def draw_sheet(networks: Networks, model: ModelConfig, batch: Sample, count: int
         pipeline = as_pipeline(networks, model)
         pipeline.set_progress_bar_config(disable=True)
         given: dict[str, Any] = {"maps": {name: value[:count] for name, value in batch["maps"].items()}}
-        given |= {name: batch[name][:count] for name in ("source", "draft", "coverage") if name in batch}
+        given |= {name: batch[name][:count] for name in ("source", "draft", "region") if name in batch}
         seeds = [torch.Generator().manual_seed(k) for k in range(len(photo))]
         face = batch["face"][:count] if "face" in batch else None
         result, _ = pipeline(**given, face_embedding=face, generator=seeds, output_type="pt", return_dict=False)

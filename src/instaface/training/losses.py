@@ -11,10 +11,6 @@ from torch.nn import functional as F
 
 AMPLITUDE_FLOOR = 1e-3  # an eighth of a level of 255, so that the root has a gradient where there is no detail
 
-TEXTURE_PATCH = 3  # side in latent cells
-FEWEST_PATCHES = 8
-DIRECTIONS = 64
-
 
 def laplacian(pictures: Tensor) -> Tensor:
     """Four-neighbour Laplacian of each channel, (B, C, H, W) to (B, C, H - 2, W - 2)."""
@@ -96,33 +92,6 @@ def clean_of(scheduler: Any, prediction: Tensor, noisy: Tensor, timesteps: Tenso
     if scheduler.config.prediction_type == "epsilon":
         return (noisy - (1 - alpha).sqrt() * prediction) / alpha.clamp(min=1e-4).sqrt()
     return alpha.sqrt() * noisy - (1 - alpha).sqrt() * prediction
-
-
-def texture_loss(made: Tensor, photo: Tensor, unseen: Tensor, generators: list[torch.Generator]) -> Tensor:
-    """Sliced Wasserstein distance of the patches of two pictures (Heitz et al. 2021, equation 5), in a region of each.
-
-    Args:
-        made: (B, C, h, w) latents.
-        photo: (B, C, h, w) latents that they shall be like, wherever in the region a patch lies.
-        unseen: (B, 1, h, w), the region is where it is above 1/2.
-        generators: of the directions, one for each sample.
-
-    Returns:
-        The mean over the samples, a scalar; regions of fewer than ``FEWEST_PATCHES`` count as 0.
-    """
-    inside = unseen[:, 0, 1:-1, 1:-1].flatten(1) > 0.5  # (B, patches): their middles
-    distances = []
-    for patches, wanted, chosen, generator in zip(
-        F.unfold(made, TEXTURE_PATCH), F.unfold(photo, TEXTURE_PATCH), inside, generators, strict=True
-    ):
-        if chosen.sum() < FEWEST_PATCHES:
-            distances.append(0 * patches.sum())
-            continue
-        onto = torch.randn(DIRECTIONS, len(patches), generator=generator).to(patches)
-        onto = onto / onto.norm(dim=1, keepdim=True)
-        found, asked = ((onto @ side[:, chosen]).sort(dim=1).values for side in (patches, wanted))
-        distances.append((found - asked).abs().mean())
-    return torch.stack(distances).mean()
 
 
 def identity_loss(a: Tensor, b: Tensor) -> Tensor:

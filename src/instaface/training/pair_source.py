@@ -136,10 +136,9 @@ class Pairs:
         """A pair of a random kind; None for plain reconstruction, or where the kind drawn cannot be made."""
         kinds = self.options.pairs
         kind = random.choice(list(kinds), p=np.array(list(kinds.values())) / sum(kinds.values()))
-        if kind == "there_and_back":
-            return there_and_back(target, random_edit(random, self.options), model)
-        if kind == "holes":
-            return holes(target, random_edit(random, self.options), model)
+        if kind in ("there_and_back", "holes"):
+            edit = random_edit(random, self.options, float(target.parameters.head[0, 0]))
+            return (holes if kind == "holes" else there_and_back)(target, edit, model)
         if kind == "mirrored":
             return mirrored(target, model)
         if kind == "rendered":
@@ -178,7 +177,6 @@ def as_sample(
     photo = pair.target.photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
     whole = np.ones(pair.target.photo.pixels.shape[:2], np.float32) if pair.weight is None else pair.weight
     weight = canvas.put(whole[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width], 0.0)
-    weight = weight * given.learned[0, 0].numpy()
     source = picture(canvas.put(face.frame_pixels))
     embedding = recogniser.embed_face(face.photo.pixels, face.landmarks)
     return {
@@ -187,7 +185,7 @@ def as_sample(
         "maps": {name: value[0].contiguous() for name, value in given.maps.items()},
         "given": {name: torch.tensor(float(name in pair.given)) for name in ALL_MAPS},
         "draft": given.draft[0],
-        "coverage": given.coverage[0],
+        "region": given.region[0],
         "weight": torch.from_numpy(np.ascontiguousarray(weight))[None],
         "source": (source if random is None else augment(source, random))[0],
         "face": torch.from_numpy(embedding),

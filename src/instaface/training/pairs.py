@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instaface.draft import Draft, draft
+from instaface.draft import Draft, draft, reworked
 from instaface.edit import EXPRESSIONS, NEUTRAL, Edit, Light
 from instaface.edit.apply import apply
 from instaface.face import FaceParameters, MorphableModel
@@ -21,8 +21,8 @@ from instaface.training.config import DataConfig
 
 GREY = 127.5
 KNOWN = 0.45  # coverage from which a pixel counts as known, as in the draft
-FADE = 0.003  # of the frame's width: deviation of the blur between what is known and a hole
-MIRRORED_FROM = 8.0  # degrees of yaw from which a mirrored photo shows something else than the photo
+ASIDE = 8.0  # degrees of yaw from which a head is turned aside: its mirror image shows something else than the photo
+TO_FRONT = (0.7, 1.3)  # share of its yaw by which such a head is turned back
 RETURNED = ("head", "body", "translation", "expression", "gaze", "light")  # what an edit back to the photo sets
 
 
@@ -82,17 +82,18 @@ def there_and_back(target: TrackedFace, edit: Edit, model: MorphableModel) -> Pa
 
 
 def holes(target: TrackedFace, edit: Edit, model: MorphableModel) -> Pair | None:
-    """The sharp photo with only the holes and the coverage of an edit there and back."""
+    """The photo itself, but for the region that a model may work over: there it is an edit there and back.
+
+    Around what is invented the picture is as sharp as users' photos are, and misfit ends there as it does in an edit.
+    """
     pair = there_and_back(target, edit, model)
     if pair is None:
         return None
-    frame, known = pair.drawn_face.frame, (pair.drawn.coverage >= KNOWN)[..., None]
-    sharp = target.photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
-    appearance = np.where(known, sharp, GREY).astype(np.uint8)
-    # Edits fade into what they invent, too.
-    share = cv2.GaussianBlur(known.astype(np.float32), (0, 0), FADE * frame.width)[..., None]
-    pixels = np.rint(pair.drawn.pixels + share * (sharp.astype(np.float32) - pair.drawn.pixels)).astype(np.uint8)
-    return replace(pair, drawn=replace(pair.drawn, pixels=pixels, appearance=appearance))
+    frame, drawn = pair.drawn_face.frame, pair.drawn
+    sharp = target.photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width].astype(np.float32)
+    share = reworked(drawn.coverage)[..., None]
+    pixels, appearance = (np.rint(sharp + share * (part - sharp)) for part in (drawn.pixels, drawn.appearance))
+    return replace(pair, drawn=replace(drawn, pixels=pixels.astype(np.uint8), appearance=appearance.astype(np.uint8)))
 
 
 def mirrored(target: TrackedFace, model: MorphableModel) -> Pair | None:
@@ -103,7 +104,7 @@ def mirrored(target: TrackedFace, model: MorphableModel) -> Pair | None:
     Returns:
         None where the head looks ahead, and where the mirrored face is not found.
     """
-    if abs(float(target.parameters.head[0, 0])) < MIRRORED_FROM:
+    if abs(float(target.parameters.head[0, 0])) < ASIDE:
         return None
     face = found(Photo(np.ascontiguousarray(target.photo.pixels[:, ::-1])), model)
     if face is None:
@@ -204,9 +205,17 @@ def carried(
     return cv2.remap(values.astype(np.float32), at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def random_edit(random: np.random.Generator, options: DataConfig) -> Edit:
-    """An edit as users ask for: a turned head, sometimes with another expression or in another light."""
+def random_edit(random: np.random.Generator, options: DataConfig, yaw: float = 0.0) -> Edit:
+    """An edit as users ask for: a turned head, sometimes with another expression or in another light.
+
+    Args:
+        random: decides all.
+        options: ranges and shares.
+        yaw: degrees, how the head is turned before.
+    """
     turn, nod, tilt = (float(random.uniform(-r, r)) for r in (options.turn, options.nod, options.tilt))
+    if abs(yaw) > ASIDE and random.random() < options.to_front:
+        turn = -yaw * float(random.uniform(*TO_FRONT))
     expression = _random_expression(random) if random.random() < options.expression else {}
     light = _random_light(random) if random.random() < options.light else None
     return Edit(turn=turn, nod=nod, tilt=tilt, expression=expression, light=light)

@@ -20,7 +20,7 @@ from instaface.training.shards import Shards, read_files, write_index
 
 PICTURES = ("photo", "draft", "appearance", "source")
 MAPS = ("normals", "albedo", "rendering")
-MASKS = ("coverage", "weight")
+MASKS = ("region", "weight")
 QUALITY = 92
 
 
@@ -76,9 +76,10 @@ def _pairs(data: Path, config: str) -> Pairs:
 
 
 def pack_sample(sample: dict[str, Any], labels: dict[str, str]) -> dict[str, bytes]:
-    """A sample as files: JPEG pictures, coverage and weight as PNG, face embedding and which maps are given."""
+    """A sample as files: JPEG pictures, masks and coverage as PNG, face embedding and which maps are given."""
     pictures = {name: sample[name] for name in PICTURES if name in sample} | sample["maps"]
     files = {f"{name}.jpg": _encode(".jpg", value) for name, value in pictures.items() if name != "coverage"}
+    files["coverage.png"] = _encode(".png", sample["maps"]["coverage"])
     for name in MASKS:
         files[f"{name}.png"] = _encode(".png", sample[name].expand(3, -1, -1) * 2 - 1)
     buffer = io.BytesIO()
@@ -94,7 +95,7 @@ def unpack_sample(files: dict[str, bytes]) -> dict[str, Any]:
     pictures = {name.removesuffix(".jpg"): _decode(data) for name, data in files.items() if name.endswith(".jpg")}
     masks = {name: (_decode(files[f"{name}.png"])[:1] + 1) / 2 for name in MASKS}
     maps = {name: pictures[name] for name in (*MAPS, "appearance")}
-    maps["coverage"] = (2 * masks["coverage"] - 1).expand(3, -1, -1).contiguous()
+    maps["coverage"] = _decode(files["coverage.png"])
     given = json.loads(files["json"])["given"]
     return {
         "photo": pictures["photo"],
@@ -114,22 +115,32 @@ class Samples:
         folder: from :func:`make_samples`.
         rows: which of the index's rows.
         weights: how often each is drawn.
+        mirrored: share that is drawn as in a mirror.
     """
 
-    def __init__(self, folder: Path, rows: list[dict], weights: np.ndarray) -> None:
-        self.folder, self.rows, self.weights = folder, rows, weights
+    def __init__(self, folder: Path, rows: list[dict], weights: np.ndarray, mirrored: float = 0.0) -> None:
+        self.folder, self.rows, self.weights, self.mirrored = folder, rows, weights, mirrored
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def sample(self, index: int, random: np.random.Generator) -> dict[str, Any]:
         """See :class:`instaface.training.stages.DiffusionStage` for what is in it."""
-        sample = self.plain(index)
+        sample = self.plain(index, random.random() < self.mirrored)
         return {**sample, "source": augment(sample["source"][None], random)[0]}
 
-    def plain(self, index: int) -> dict[str, Any]:
+    def plain(self, index: int, in_mirror: bool = False) -> dict[str, Any]:
         """A sample with the source as it is."""
-        return unpack_sample(read_files(self.folder, self.rows[index]))
+        sample = unpack_sample(read_files(self.folder, self.rows[index]))
+        return mirrored_sample(sample) if in_mirror else sample
+
+
+def mirrored_sample(sample: dict[str, Any]) -> dict[str, Any]:
+    """A sample as in a mirror: normals point to the other side, the embedding stays the person's."""
+    flipped = {name: sample[name].flip(-1) for name in (*MASKS, "photo", "draft", "source")}
+    maps = {name: value.flip(-1) for name, value in sample["maps"].items()}
+    maps["normals"] = maps["normals"] * torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
+    return {**sample, **flipped, "maps": maps}
 
 
 def pixels_of(picture: Tensor) -> np.ndarray:

@@ -39,7 +39,8 @@ def sources(stage: StageName, config: TrainingConfig, data: Path) -> tuple[Sourc
     shards = Shards(data)
     training, validation = shards.numbers(TRAINING), shards.numbers(VALIDATION)
     if "photo.jpg" in shards.rows[0]["files"]:
-        return _made_in_advance(shards, training, config.data), _made_in_advance(shards, validation, config.data)
+        as_they_are = config.data.model_copy(update={"mirrored": 0.0})
+        return _made_in_advance(shards, training, config.data), _made_in_advance(shards, validation, as_they_are)
     model = config.model.size, config.model.recogniser, config.model.convention
     edits_only = config.data.model_copy(update={"pairs": {"there_and_back": 1.0}})
     return Pairs(shards, training, config.data, *model), Pairs(shards, validation, edits_only, *model)
@@ -51,7 +52,7 @@ def _made_in_advance(shards: Shards, numbers: list[int], options: DataConfig) ->
     from instaface.training.samples import Samples
 
     rows = [shards.rows[n] for n in numbers]
-    return Samples(shards.folder, rows, group_weights(rows, options))
+    return Samples(shards.folder, rows, group_weights(rows, options), options.mirrored)
 
 
 class Embedded:

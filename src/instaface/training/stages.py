@@ -12,10 +12,11 @@ from torch.nn import functional as F
 from instaface.diffusion.config import Networks
 from instaface.diffusion.identity import patch_tokens
 from instaface.diffusion.latents import decode, encode
-from instaface.training.adversarial import PatchDiscriminator, adversarial_losses
+from instaface.training.adversarial import ProjectedDiscriminator, adversarial_losses
 from instaface.training.cache import MAP
 from instaface.training.config import AutoencoderStageConfig, DiffusionStageConfig
 from instaface.training.draws import noise_for
+from instaface.training.features import FeatureNetwork, in_units_of, perceptual_loss
 from instaface.training.losses import (
     brightness_and_colour,
     clean_of,
@@ -25,7 +26,6 @@ from instaface.training.losses import (
     min_snr_weights,
     psnr,
     target_of,
-    texture_loss,
 )
 from instaface.training.samples import MASKS
 
@@ -106,9 +106,9 @@ class DiffusionStage(nn.Module):
     the cross-attention layers.
 
     Batch: ``photo`` (B, 3, S, S), ``maps`` name to (B, 3, S, S), ``source`` (B, 3, S, S), ``face`` (B, F),
-    ``draw`` (B,), and where there are such, ``draft`` (B, 3, S, S), ``coverage`` (B, 1, S, S), ``given`` name to (B,),
-    0 where a sample has no such map, and ``weight`` (B, 1, S, S) of the error at each place. Photo, draft and maps may
-    also come encoded, see :class:`instaface.training.cache.CachedLatents`.
+    ``draw`` (B,), and where there are such, ``draft`` (B, 3, S, S), ``region`` (B, 1, S, S) of it that is worked over,
+    ``given`` name to (B,), 0 where a sample has no such map, and ``weight`` (B, 1, S, S) of the error at each place.
+    Latents of photo, draft and maps may come with them, see :class:`instaface.training.cache.CachedLatents`.
     """
 
     def __init__(self, networks: Networks, options: DiffusionStageConfig, with_face: bool) -> None:
@@ -123,8 +123,9 @@ class DiffusionStage(nn.Module):
         self.requires_grad_(False)
         for module in self._learning():
             module.requires_grad_(True)
-        channels = networks.unet.config.in_channels
-        self.discriminator = PatchDiscriminator(channels) if options.adversarial_weight else None
+        looks = options.adversarial_weight or options.perceptual_weight
+        self.features = FeatureNetwork() if looks else None
+        self.discriminator = ProjectedDiscriminator() if options.adversarial_weight else None
         for name, parameter in self.networks["image_encoder"].named_parameters():
             if "post_layernorm" in name:  # it sees the class token alone, which is not used
                 parameter.requires_grad_(False)
@@ -157,26 +158,47 @@ class DiffusionStage(nn.Module):
         prediction = self._predict(noisy, timesteps, tokens, n["fusion_controller"].fuse(maps, present))
         difference = prediction - target_of(self.scheduler, latents, noisy, timesteps)
         error = difference.square() if self.options.error == "squared" else difference.abs()
-        # Over the latents' cells; samples without them count everywhere, and nothing of them was seen.
-        everywhere = torch.ones_like(error[:, :1])
-        masks = (batch.get("weight", everywhere), batch.get("coverage", 0 * everywhere))
-        weight, coverage = (F.adaptive_avg_pool2d(mask, (error.shape[2], error.shape[3])) for mask in masks)
-        error = error * weight * (1 - (1 - self.options.seen_weight) * coverage)
+        error = error * F.adaptive_avg_pool2d(self._weight(batch), (error.shape[2], error.shape[3]))
         loss = (error.mean((1, 2, 3)) * min_snr_weights(self.scheduler, timesteps, self.options.snr_gamma)).mean()
         figures = {"loss": loss, "error": error.mean().detach()}
         clean = clean_of(self.scheduler, prediction, noisy, timesteps)
         if self.recogniser is not None:
             identity = self._identity(clean, batch, timesteps)
             figures |= {"loss": loss + self.options.identity_weight * identity, "identity": identity.detach()}
-        if self.discriminator is not None and self.training:
-            deceiving, telling = adversarial_losses(self.discriminator, clean, latents, coverage, weight)
-            figures["loss"] = figures["loss"] + self.options.adversarial_weight * deceiving + telling
-            figures |= {"deceiving": deceiving.detach(), "telling": telling.detach()}
-        if self.options.texture_weight:
-            texture = texture_loss(clean, latents, (1 - coverage) * weight, draws)
-            figures["loss"] = figures["loss"] + self.options.texture_weight * texture
-            figures["texture"] = texture.detach()
+        if self.features is not None and self.training:
+            figures = self._looked_at(figures, batch, clean, start, draws)
         return figures
+
+    def _weight(self, batch: Batch) -> Tensor:
+        """(B, 1, S, S), how much the error counts at each place of the pictures."""
+        weight = batch.get("weight", torch.ones_like(batch["photo"][:, :1]))
+        if self.options.start == "photo":
+            return weight
+        return weight * (self.options.seen_weight + (1 - self.options.seen_weight) * batch["region"])
+
+    def _looked_at(
+        self, figures: dict[str, Tensor], batch: Batch, clean: Tensor, start: Tensor, draws: list[torch.Generator]
+    ) -> dict[str, Tensor]:
+        """The figures with the losses of pictures: what the pipeline would show in the region, the photo around it."""
+        assert self.features is not None
+        vae, photo, options = self.networks["vae"], batch["photo"], self.options
+        region = batch["region"] * batch.get("weight", 1.0)
+        with torch.no_grad():
+            before = decode(vae, start).float()
+        worked_over = batch["draft"] + (decode(vae, clean).float() - before)
+        made = photo + region * (worked_over - photo)
+        photo, made, region = _windows(region, options.window, draws, photo, made, region)
+        with torch.no_grad():
+            wanted = self.features(photo)
+        found, wanted = in_units_of(self.features(made), wanted), in_units_of(wanted, wanted)
+        perceptual = perceptual_loss(found, wanted, region)
+        loss = figures["loss"] + options.perceptual_weight * perceptual
+        figures = {**figures, "perceptual": perceptual.detach()}
+        if self.discriminator is not None:
+            deceiving, telling = adversarial_losses(self.discriminator, found, wanted, region)
+            loss = loss + options.adversarial_weight * deceiving + telling
+            figures |= {"deceiving": deceiving.detach(), "telling": telling.detach()}
+        return {**figures, "loss": loss}
 
     @torch.no_grad()
     def _encoded(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -197,29 +219,19 @@ class DiffusionStage(nn.Module):
     def _cropped(self, batch: Batch, draws: list[torch.Generator]) -> Batch:
         """Squares of the batch's pictures, each about a place that was drawn: what is to be learned comes six times as
         often."""
-        side, size = self.options.crop, batch["source"].shape[-1]
+        side, size = self.options.crop, batch["photo"].shape[-1]
         if side is None or side >= size:
             return batch
-        everywhere = torch.ones_like(batch["source"][:, :1])
-        wanted = 0.2 + (1 - batch.get("coverage", everywhere)) * batch.get("weight", everywhere)
-        cells = F.adaptive_avg_pool2d(wanted, size // ALIGNED).flatten(1).cpu()  # (B, cells)
-        corners = []
-        for chances, generator in zip(cells, draws, strict=True):
-            cell = int(torch.multinomial(chances, 1, generator=generator))
-            middle = divmod(cell, size // ALIGNED)
-            corners.append([min(max(ALIGNED * k - side // 2, 0), size - side) for k in middle])
-
-        def cut(pictures: Tensor) -> Tensor:
-            step = size // pictures.shape[-1]  # 1, or for latents the pixels of each of their cells
-            places = [[slice(k // step, (k + side) // step) for k in corner] for corner in corners]
-            return torch.stack([picture[:, y, x] for picture, (y, x) in zip(pictures, places, strict=True)])
-
-        cropped: dict[str, Any] = {name: cut(batch[name]) for name in ("photo", "draft", *MASKS) if name in batch}
+        wanted = 0.2 + batch.get("region", torch.ones_like(batch["photo"][:, :1])) * batch.get("weight", 1.0)
+        corners = _corners(wanted, side, draws)
+        cropped: dict[str, Any] = {
+            name: _cut(batch[name], size, side, corners) for name in ("photo", "draft", *MASKS) if name in batch
+        }
         groups = {name: batch[name] for name in ("maps", "latents") if name in batch}
         return {
             **batch,
             **cropped,
-            **{key: {name: cut(v) for name, v in group.items()} for key, group in groups.items()},
+            **{key: {k: _cut(v, size, side, corners) for k, v in group.items()} for key, group in groups.items()},
         }
 
     def _kept_maps(self, count: int, generator: torch.Generator) -> Tensor:
@@ -250,6 +262,37 @@ class DiffusionStage(nn.Module):
         """The loss with the noise levels, noise and dropped conditions that belong to the samples."""
         loss = float(self(batch)["loss"])
         return {"score": -loss, "loss": loss}
+
+
+def _corners(wanted: Tensor, side: int, draws: list[torch.Generator]) -> list[tuple[int, int]]:
+    """Corners, top and left, of a square about a random place of each picture, drawn by (B, 1, S, S) weights."""
+    size = wanted.shape[-1]
+    cells = F.adaptive_avg_pool2d(wanted, size // ALIGNED).flatten(1).cpu()  # (B, cells)
+    corners = []
+    for chances, generator in zip(cells, draws, strict=True):
+        middle = divmod(int(torch.multinomial(chances, 1, generator=generator)), size // ALIGNED)
+        top, left = (min(max(ALIGNED * k - side // 2, 0), size - side) for k in middle)
+        corners.append((top, left))
+    return corners
+
+
+def _cut(pictures: Tensor, size: int, side: int, corners: list[tuple[int, int]]) -> Tensor:
+    """Squares of (B, C, S, S) pictures, or of what has one cell for several pixels of theirs."""
+    step = size // pictures.shape[-1]
+    squares = [
+        picture[:, top // step : (top + side) // step, left // step : (left + side) // step]
+        for picture, (top, left) in zip(pictures, corners, strict=True)
+    ]
+    return torch.stack(squares)
+
+
+def _windows(wanted: Tensor, side: int, draws: list[torch.Generator], *pictures: Tensor) -> list[Tensor]:
+    """The same square of ``side`` pixels of all of some (B, C, S, S) pictures, about a place that is wanted."""
+    size = wanted.shape[-1]
+    if side >= size:
+        return list(pictures)
+    corners = _corners(wanted + 0.01, side, draws)
+    return [_cut(p, size, side, corners) for p in pictures]
 
 
 def load_differentiable(options: DiffusionStageConfig) -> nn.Module:
