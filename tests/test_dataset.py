@@ -12,7 +12,7 @@ from skimage import data
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import default_collate
 
-from instaface.draft import draft, reworked
+from instaface.draft import Draft, draft, reworked
 from instaface.edit import NEUTRAL, Edit
 from instaface.edit.apply import apply
 from instaface.errors import InstaFaceError
@@ -34,6 +34,7 @@ from instaface.training.pairs import (
     KNOWN,
     holes,
     mirrored,
+    outlined,
     random_edit,
     real,
     rendered,
@@ -131,6 +132,19 @@ def test_there_and_back_gives_the_real_photo_as_target_and_a_real_edits_holes(da
     assert np.array_equal(sharp.drawn.pixels[region == 0], photo[region == 0])
     assert np.array_equal(sharp.drawn.pixels[region == 1], pair.drawn.pixels[region == 1])
     assert 0.05 < (region == 1).mean() < 0.7 and (region == 0).mean() > 0.2
+
+
+def test_the_target_of_holes_has_the_outline_that_was_drawn_but_none_of_the_loose_hair():
+    photo, drawn_pixels = np.full((200, 200, 3), 10, np.uint8), np.full((200, 200, 3), 90, np.uint8)
+    person, opacity = np.zeros((200, 200), np.float32), np.zeros((200, 200), np.float32)
+    person[:, 50:150] = 1  # the draft's head is 4 pixels to the right, and a strand hangs at its side
+    opacity[:, 54:154] = 1
+    opacity[80:120, 180:190] = 1
+    drawn = Draft(drawn_pixels, drawn_pixels, 1 - opacity, opacity, opacity=opacity)
+    target = outlined(photo, person, drawn)[..., 0]
+    assert (target[:, 50:54] > 85).all() and (target[:, 150:154] > 85).all()
+    assert (target[:, 65:140] == 10).all() and (target[:, :40] == 10).all() and (target[:, 165:] == 10).all()
+    assert np.array_equal(outlined(photo, person, replace(drawn, opacity=np.empty((0, 0), np.float32))), photo)
 
 
 def turned(dataset, degrees: float):

@@ -12,11 +12,9 @@ from torch import Tensor
 
 from instaface.draft import Draft, reworked
 from instaface.face import Camera, FaceParameters, MorphableModel
-from instaface.render import seen_region
 from instaface.render.conventions import network_maps
 from instaface.track import TrackedFace
 
-INSIDE_MOUTH = ("mouth", "teeth", "gums", "tongue")
 MULTIPLE = 32  # sides of the canvas, so that every level of the U-Net has whole pixels
 
 
@@ -72,8 +70,7 @@ class Conditions:
         maps: name to (1, 3, H, W) float32 in -1..1: normals, albedo, rendering, appearance, coverage.
         draft: (1, 3, H, W) float32 in -1..1.
         region: (1, 1, H, W) float32 0..1, how far the networks may change the draft: as of
-            :func:`instaface.draft.reworked`; 0 in the mouth, of which portraits show little more than a row of teeth,
-            and where the photo's own pixels stay.
+            :func:`instaface.draft.reworked`; 0 where the photo's own pixels stay.
     """
 
     maps: dict[str, Tensor]
@@ -108,14 +105,7 @@ def conditions(
     coverage, mask = (canvas.put(part, outside) for part, outside in ((drawn.coverage, 1.0), (drawn.mask, 0.0)))
     maps["appearance"] = picture(canvas.put(drawn.appearance))
     maps["coverage"] = _tensor(2 * coverage - 1).expand(-1, 3, -1, -1)
-    region = _tensor(reworked(coverage) * mask) * (1 - _inside_mouth(edited, model, canvas.camera(face.frame_camera)))
-    return Conditions(maps, picture(canvas.put(drawn.pixels)), region)
-
-
-def _inside_mouth(parameters: FaceParameters, model: MorphableModel, camera: Camera) -> Tensor:
-    """(1, 1, H, W) float32, 1 where the inside of the mouth is seen, with soft edges."""
-    inside = seen_region(model, parameters, camera, *INSIDE_MOUTH)
-    return _tensor(cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.5))
+    return Conditions(maps, picture(canvas.put(drawn.pixels)), _tensor(reworked(coverage) * mask))
 
 
 def picture(pixels: NDArray) -> Tensor:

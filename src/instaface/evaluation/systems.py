@@ -99,7 +99,12 @@ class SystemOptions:
         pipeline = self._pipeline()
         parts = [asdict(cost) | {"gmac": cost.total / 1e9} for cost in pipeline_cost(pipeline)]
         chosen = {name: pipeline.config[name] for name in ("size", "steps", "strength", "recogniser")}
-        return {"path": str(self.model or MINI), "personal": self.personal and str(self.personal), **chosen, "cost": parts}
+        return {
+            "path": str(self.model or MINI),
+            "personal": self.personal and str(self.personal),
+            **chosen,
+            "cost": parts,
+        }
 
     def _pipeline(self) -> Any:
         from instaface.diffusion.renderer import load_pipeline

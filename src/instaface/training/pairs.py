@@ -22,6 +22,7 @@ from instaface.training.config import DataConfig
 GREY = 127.5
 KNOWN = 0.45  # coverage from which a pixel counts as known, as in the draft
 ASIDE = 8.0  # degrees of yaw from which a head is turned aside: its mirror image shows something else than the photo
+BESIDE = 0.03  # of the picture's longer side: what lies so close to the person belongs to the outline
 TO_FRONT = (0.7, 1.3)  # share of its yaw by which such a head is turned back
 RETURNED = ("head", "body", "translation", "expression", "gaze", "light")  # what an edit back to the photo sets
 
@@ -85,6 +86,7 @@ def holes(target: TrackedFace, edit: Edit, model: MorphableModel) -> Pair | None
     """The photo itself, but for the region that a model may work over: there it is an edit there and back.
 
     Around what is invented the picture is as sharp as users' photos are, and misfit ends there as it does in an edit.
+    The head's outline shall stay as it was drawn, see :func:`outlined`.
     """
     pair = there_and_back(target, edit, model)
     if pair is None:
@@ -93,7 +95,37 @@ def holes(target: TrackedFace, edit: Edit, model: MorphableModel) -> Pair | None
     sharp = target.photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width].astype(np.float32)
     share = reworked(drawn.coverage)[..., None]
     pixels, appearance = (np.rint(sharp + share * (part - sharp)) for part in (drawn.pixels, drawn.appearance))
-    return replace(pair, drawn=replace(drawn, pixels=pixels.astype(np.uint8), appearance=appearance.astype(np.uint8)))
+    drawn = replace(drawn, pixels=pixels.astype(np.uint8), appearance=appearance.astype(np.uint8))
+    whole = target.photo.pixels.copy()
+    person = _over_photo(target.matte.person, target.frame, whole.shape, 0.0)
+    window = slice(frame.y, frame.y + frame.height), slice(frame.x, frame.x + frame.width)
+    whole[window] = outlined(whole[window], person[window], drawn)
+    return replace(pair, target=replace(target, photo=replace(target.photo, pixels=whole)), drawn=drawn)
+
+
+def outlined(photo: NDArray[np.uint8], person: NDArray[np.float32], drawn: Draft) -> NDArray[np.uint8]:
+    """The photo with the outline of a draft: the draft where one shows the person and the other what is behind.
+
+    Where the head ends is a guess that the draft has made. A network that had to guess anew would answer with the
+    median of all outlines, a blur around every head; but what a draft leaves farther away, loose hair for one, it can
+    learn to take away.
+
+    Args:
+        photo: (H, W, 3).
+        person: (H, W) 0..1, how much of it is the person.
+        drawn: the draft of the same size.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    if not drawn.opacity.size:
+        return photo
+    side, own, other = max(person.shape), person > 0.5, drawn.opacity > 0.5
+    away = cv2.distanceTransform((~(own & other)).astype(np.uint8), cv2.DIST_L2, 5)
+    differs = (own & ~other) | (other & ~own & (away < BESIDE * side))
+    wide = cv2.dilate(differs.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
+    share = cv2.GaussianBlur(wide.astype(np.float32), (0, 0), 1.5)[..., None]
+    return np.rint(photo + share * (drawn.pixels.astype(np.float32) - photo)).astype(np.uint8)
 
 
 def mirrored(target: TrackedFace, model: MorphableModel) -> Pair | None:
