@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,11 @@ from instaface.track.models import face_model as load_face_model
 if TYPE_CHECKING:
     from PIL import Image
 
+    from instaface.diffusion.pipeline import InstaFacePipeline
+
+T = TypeVar("T")
 RENDERERS = ("geometric", "diffusion")
+DEFAULT_RENDERER = "geometric"
 
 INSIDE_MOUTH = ("teeth", "gums", "tongue", "mouth")
 FADE = 0.1  # of the frame's shorter side: where the frame ends inside the photo, an edit fades out over it
@@ -58,7 +64,7 @@ class EditResult:
     coverage: NDArray[np.float32]
     mask: NDArray[np.float32]
     model: MorphableModel = field(repr=False)
-    renderer: str = RENDERERS[0]
+    renderer: str = DEFAULT_RENDERER
     seed: int = 0
     timings: dict[str, float] = field(default_factory=dict)
 
@@ -98,6 +104,7 @@ class Editor:
         """
         self.model, self._track = load_face_model(face_model)
         self._diffusion = (model, personal)
+        self._pipeline: Future[InstaFacePipeline] | None = None
         self._scene: tuple[TrackedFace, Scene] | None = None
 
     def track(self, photo: str | Path | bytes | Image.Image | NDArray[Any] | Photo) -> list[TrackedFace]:
@@ -107,6 +114,11 @@ class Editor:
             InstaFaceError: the photo cannot be read, see :func:`instaface.photo.read_photo`.
         """
         return self._track(read_photo(photo))
+
+    def prepare(self, renderer: str = DEFAULT_RENDERER) -> None:
+        """Starts to load what a renderer needs, on another core while a face is being found: a model takes seconds."""
+        if renderer == "diffusion" and self._pipeline is None:
+            self._pipeline = in_background(_load_pipeline, *self._diffusion)
 
     def apply(
         self, face: TrackedFace, edit: Edit, driver: TrackedFace | None = None, drive_what: str | Iterable[str] = DRIVEN
@@ -124,7 +136,7 @@ class Editor:
         *,
         driver: TrackedFace | None = None,
         drive_what: str | Iterable[str] = DRIVEN,
-        renderer: str = RENDERERS[0],
+        renderer: str = DEFAULT_RENDERER,
         seed: int = 0,
     ) -> EditResult:
         """Edit one face.
@@ -218,9 +230,11 @@ class Editor:
 
     def _diffuse(self, face: TrackedFace, drawn: Draft, edited: FaceParameters, seed: int) -> NDArray[np.uint8]:
         """The draft as the diffusion model corrects it."""
-        from instaface.diffusion.renderer import load_pipeline, render
+        from instaface.diffusion.renderer import render
 
-        return render(load_pipeline(*self._diffusion), face, drawn, edited, self.model, seed)
+        self.prepare("diffusion")
+        assert self._pipeline is not None
+        return render(self._pipeline.result(), face, drawn, edited, self.model, seed)
 
     def _unedited(self, face: TrackedFace, renderer: str, seed: int, timings: dict[str, float]) -> EditResult:
         """The input itself: nothing is rendered, nothing is touched."""
@@ -238,6 +252,26 @@ class Editor:
             seed=seed,
             timings=timings,
         )
+
+
+def _load_pipeline(model: str | None, personal: str | None) -> InstaFacePipeline:
+    from instaface.diffusion.renderer import load_pipeline
+
+    return load_pipeline(model, personal)
+
+
+def in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:
+    """What a function will return, or raise, from a thread that nobody waits for at the end of the program."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function(*arguments))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def choose(faces: Sequence[TrackedFace], which: str) -> list[TrackedFace]:

@@ -161,6 +161,7 @@ def _results(job: Job, source: Path, driver: TrackedFace | None) -> list[EditRes
     editor = job.editor
     from instaface.editor import choose
 
+    editor.prepare(job.renderer)
     with console.working("Finding the face"):
         faces = choose(editor.track(photo), job.face)
     with console.working("Editing"):

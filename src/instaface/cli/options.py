@@ -36,7 +36,7 @@ Renderer = Annotated[
     Renderers,
     typer.Option(
         help="[b]geometric[/b]: the photo's own pixels, carried through a 3D model. "
-        "[b]diffusion[/b]: the same, corrected by a diffusion model."
+        "[b]diffusion[/b]: the same, with what the photo does not show worked over by a diffusion model."
     ),
 ]
 FaceModel = Annotated[

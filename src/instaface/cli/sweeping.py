@@ -35,6 +35,7 @@ def run(
     editor = console.editor(face_model)
     from instaface.editor import choose
 
+    editor.prepare(renderer)
     with console.about(path), console.working("Finding the face"):
         faces = choose(editor.track(photo), which)
     options: dict[str, Any] = {"renderer": renderer, "seed": seed}

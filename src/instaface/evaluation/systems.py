@@ -109,7 +109,7 @@ class SystemOptions:
     def _pipeline(self) -> Any:
         from instaface.diffusion.renderer import load_pipeline
 
-        return load_pipeline(self.model)
+        return load_pipeline(self.model, None)
 
 
 @cache

@@ -1,0 +1,68 @@
+"""The model that ships: its files, and what it does to an edit."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from skimage import data
+
+from instaface import Edit, Editor
+from instaface.assets import MINI
+from instaface.diffusion.cost import pipeline_cost
+from instaface.diffusion.renderer import load_pipeline
+from instaface.draft import reworked
+from instaface.editor import in_background
+
+
+@pytest.fixture(scope="module")
+def edits():
+    """The astronaut turned by 25 degrees, by both renderers."""
+    editor = Editor()
+    face = editor.track(data.astronaut())[0]
+    return [editor.edit(face, Edit(yaw=25), renderer=name) for name in ("geometric", "diffusion")]
+
+
+def test_its_files_are_small_halves_and_say_where_they_come_from():
+    files = list(MINI.rglob("*.safetensors"))
+    sizes = [file.stat().st_size for file in files]
+    assert sum(sizes) < 48e6 and max(sizes) < 15e6
+    for file in files:
+        with safe_open(file, "pt") as tensors:
+            assert {tensors.get_tensor(key).dtype for key in tensors.keys()} == {torch.float16}  # noqa: SIM118
+    assert "Data" in (MINI / "README.md").read_text(encoding="utf-8")
+
+
+def test_it_is_loaded_in_32_bits_and_evaluates_its_networks_once():
+    pipeline = load_pipeline(device="cpu")
+    parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    assert {p.dtype for part in parts for p in part.parameters()} == {torch.float32}
+    calls = {cost.part: cost.calls for cost in pipeline_cost(pipeline)}
+    assert sum(count for name, count in calls.items() if "U-Net" in name) <= 8
+
+
+def test_it_works_over_what_the_camera_did_not_see_and_nothing_else(edits):
+    drawn, made = edits
+    change = np.abs(made.image.pixels.astype(int) - drawn.image.pixels).max(-1)
+    frame = made.face.frame
+    inner = change[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
+    region = reworked(drawn.coverage) * drawn.mask
+    assert inner[region > 0.9].mean() > 1
+    assert inner[region < 0.001].max() <= 1  # the canvas of the networks is coarser than the frame
+    assert change.sum() == inner.sum()
+    assert np.array_equal(made.draft, drawn.draft)
+
+
+def test_its_edits_are_close_to_the_drafts(edits):
+    """It repairs; it does not make another picture."""
+    drawn, made = edits
+    region = reworked(drawn.coverage) * drawn.mask > 0.9
+    frame = made.face.frame
+    window = np.s_[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
+    change = np.abs(made.image.pixels[window].astype(int) - drawn.image.pixels[window])[region]
+    assert change.mean() < 25
+
+
+def test_what_is_loaded_in_the_background_is_had_or_raised_when_it_is_asked_for():
+    assert in_background(lambda a, b: a + b, 2, 3).result() == 5
+    with pytest.raises(ZeroDivisionError):
+        in_background(lambda: 1 / 0).result()
