@@ -8,6 +8,7 @@ What is there already stays where it is the same: the autoencoder, and the model
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -25,6 +26,10 @@ def main() -> None:
     options = parser.parse_args()
     pipeline = InstaFacePipeline.from_pretrained(options.model, torch_dtype=torch.float16)
     pipeline.save_pretrained(options.output, max_shard_size=LARGEST)
+    for config in options.output.rglob("*.json"):  # where it lay is nobody's business
+        values = json.loads(config.read_text(encoding="utf-8"))
+        if values.pop("_name_or_path", None) is not None:
+            config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     files = sorted(options.output.rglob("*.safetensors"))
     for file in files:
         print(f"{file.stat().st_size / 1e6:6.2f} MB  {file.relative_to(options.output)}")
