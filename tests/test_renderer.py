@@ -17,6 +17,7 @@ from instaface.edit.apply import apply
 from instaface.errors import InstaFaceError
 from instaface.face import OpenHead
 from instaface.photo import read_photo
+from instaface.render import region_mask, render_maps
 from instaface.track import Frame, track
 from tiny_model import tiny_config, tiny_networks
 
@@ -102,6 +103,19 @@ def test_an_edit_that_shows_nothing_new_has_nothing_to_be_reworked(edited):
     lit = apply(Edit(light="left"), face.parameters, model)
     assert to_be_reworked(drawn) and not to_be_reworked(draft(face, lit, model))
     assert not to_be_reworked(replace(drawn, mask=0 * drawn.mask))
+
+
+def test_eyes_and_the_inside_of_the_mouth_stay_the_drafts(edited):
+    face, _, _, model = edited
+    parameters = apply(Edit(yaw=20, expression={"jawOpen": 0.8}), face.parameters, model)
+    drawn = draft(face, parameters, model)
+    maps = render_maps(model, parameters, face.frame_camera)
+    result = render(tiny_pipeline(512), face, drawn, parameters, model)
+    change = np.abs(result.astype(int) - drawn.pixels).max(-1)
+    for parts, width in ((("mouth", "teeth", "gums", "tongue"), 9), (("eyes",), 3)):
+        inside = cv2.erode(region_mask(model, maps, *parts).astype(np.uint8), np.ones((width, width))) > 0
+        assert inside.sum() > 20 and change[inside].max() <= 2
+    assert change.max() > 10
 
 
 def test_a_model_or_adapter_that_is_not_there_is_named(tmp_path, monkeypatch):

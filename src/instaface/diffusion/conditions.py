@@ -12,9 +12,11 @@ from torch import Tensor
 
 from instaface.draft import Draft, reworked
 from instaface.face import Camera, FaceParameters, MorphableModel
+from instaface.render import seen_region
 from instaface.render.conventions import network_maps
 from instaface.track import TrackedFace
 
+KEPT = ("eyes", "mouth", "teeth", "gums", "tongue")  # parts of the face model that stay as they are drawn
 MULTIPLE = 32  # sides of the canvas, so that every level of the U-Net has whole pixels
 
 
@@ -70,7 +72,8 @@ class Conditions:
         maps: name to (1, 3, H, W) float32 in -1..1: normals, albedo, rendering, appearance, coverage.
         draft: (1, 3, H, W) float32 in -1..1.
         region: (1, 1, H, W) float32 0..1, how far the networks may change the draft: as of
-            :func:`instaface.draft.reworked`; 0 where the photo's own pixels stay.
+            :func:`instaface.draft.reworked`; 0 where the photo's own pixels stay, in the eyes, which say who it is, and
+            in the mouth, of which portraits show little more than a row of teeth.
     """
 
     maps: dict[str, Tensor]
@@ -105,7 +108,9 @@ def conditions(
     coverage, mask = (canvas.put(part, outside) for part, outside in ((drawn.coverage, 1.0), (drawn.mask, 0.0)))
     maps["appearance"] = picture(canvas.put(drawn.appearance))
     maps["coverage"] = _tensor(2 * coverage - 1).expand(-1, 3, -1, -1)
-    return Conditions(maps, picture(canvas.put(drawn.pixels)), _tensor(reworked(coverage) * mask))
+    kept = seen_region(model, edited, canvas.camera(face.frame_camera), *KEPT).astype(np.float32)
+    region = reworked(coverage) * mask * (1 - cv2.GaussianBlur(kept, (0, 0), 1.5))
+    return Conditions(maps, picture(canvas.put(drawn.pixels)), _tensor(region))
 
 
 def picture(pixels: NDArray) -> Tensor:
