@@ -84,10 +84,9 @@ def test_importing_loads_nothing_heavy(statement, allowed):
     assert not (HEAVY - allowed) & loaded_by(statement)
 
 
-@pytest.mark.parametrize("options", [["--yaw", "20", "--renderer", "geometric"], ["--expression", "smile"]])
-def test_a_geometric_edit_loads_nothing_that_takes_longer_than_itself(tmp_path, options):
+def test_a_geometric_edit_loads_nothing_that_takes_longer_than_itself(tmp_path):
     Image.fromarray(skimage.data.astronaut()).save(tmp_path / "photo.png")
-    command = ["edit", str(tmp_path / "photo.png"), *options, "--gaze", "camera", "--light", "left"]
+    command = ["edit", str(tmp_path / "photo.png"), "--yaw", "20", "--gaze", "camera", "--light", "left"]
     run = (
         f"from instaface.cli.app import app; app({[*command, '-o', str(tmp_path / 'out.png')]}, standalone_mode=False)"
     )
