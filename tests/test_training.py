@@ -270,6 +270,12 @@ def test_features_differ_more_for_another_texture_than_for_the_same_one_moved():
     assert inside < 0.5 * outside
 
 
+def test_without_its_packages_the_feature_network_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(InstaFaceError, match=r"pip install .*train"):
+        FeatureNetwork()
+
+
 def grain(adversarial_weight: float) -> float:
     """Deviation of what a small network makes of photos that are noise, of which its input says nothing."""
     torch.manual_seed(0)
