@@ -340,6 +340,9 @@ def test_samples_made_in_advance_are_those_made_while_training(dataset, tmp_path
     training, validation = sources("1", options, tmp_path / "samples")
     assert (len(training), len(validation)) == (4, 2)
     assert training.sample(3, np.random.default_rng(0))["source"].shape == (3, 64, 64)
+    other = {"model": tiny_config(convention="caphuman"), "data": DataConfig(mirrored=0.5)}
+    with pytest.raises(InstaFaceError, match=r"data\.mirrored"):
+        sources("1", options.model_copy(update=other), tmp_path / "samples")
 
 
 def test_a_sample_in_a_mirror_is_that_of_the_mirrored_photo(dataset):
