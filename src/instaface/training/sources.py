@@ -40,9 +40,8 @@ def sources(stage: StageName, config: TrainingConfig, data: Path) -> tuple[Sourc
     training, validation = shards.numbers(TRAINING), shards.numbers(VALIDATION)
     if "photo.jpg" in shards.rows[0]["files"]:
         if config.data.mirrored and config.model.convention != OUR_CONVENTION:
-            raise InstaFaceError(
-                f"data.mirrored turns normals as {OUR_CONVENTION!r} codes them, not {config.model.convention!r}: set it to 0"
-            )
+            coded = config.model.convention
+            raise InstaFaceError(f"data.mirrored turns normals of {OUR_CONVENTION!r}, not of {coded!r}: set it to 0")
         as_they_are = config.data.model_copy(update={"mirrored": 0.0})
         return _made_in_advance(shards, training, config.data), _made_in_advance(shards, validation, as_they_are)
     model = config.model.size, config.model.recogniser, config.model.convention
