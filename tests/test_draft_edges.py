@@ -10,7 +10,7 @@ import torch
 from instaface.draft import draft, take_apart
 from instaface.draft.apart import _body, _resting
 from instaface.draft.carry import Layer
-from instaface.draft.compose import compose, follow_outline
+from instaface.draft.compose import _seams, compose, follow_outline, soften_seams
 from instaface.face import Camera, OpenHead
 from instaface.photo import Photo
 from instaface.render import render_maps
@@ -314,3 +314,29 @@ def test_skin_that_stays_in_part_keeps_its_colour():
     apart = np.ones((80, 80), np.float32)
     body = _body(photo, stays, apart, 1 - stays, np.zeros_like(stays), apart)
     assert np.abs(body[25:55, 5:35, :3] - (150, 100, 80)).max() < 4
+
+
+def test_where_one_surface_ends_before_another_no_pixel_is_left_out_and_none_is_jagged():
+    """A slanted edge between two surfaces with a gap through which a bright wall shows in every third row."""
+    row, column = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+    first = column < 100 + 0.4 * row
+    source = np.stack([column + np.where(first, 40, 0), row], -1).astype(np.float32)
+    pixels = np.where(first, 180, 40).astype(np.uint8)[..., None].repeat(3, -1)
+    gap = first & ~np.roll(first, -1, 1) & (row % 3 == 0)
+    pixels[gap] = 255
+    opacity, moved = np.where(gap, 0.2, 1).astype(np.float32), np.ones_like(row)
+    jagged = pixels.copy()
+    soften_seams(pixels, seams := _seams(source, opacity, moved))
+    assert gap[8:-8].sum() > 50
+    assert pixels[gap][8:-8].max() < 190  # the wall's brightness is 255
+    steps = np.abs(np.diff(pixels[..., 0].astype(int), axis=1)).max(1)
+    assert np.median(steps) < 110 < 140 <= np.abs(np.diff(jagged[..., 0].astype(int), axis=1)).max(1).min()
+    assert (pixels == jagged)[~seams].all()
+    assert not _seams(source, opacity, 0 * moved).any()  # the photo's own edges are soft already
+
+
+def test_an_outline_before_the_background_is_no_seam():
+    row, column = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+    person = column < 128
+    source = np.stack([column + np.where(person, 40, 0), row], -1).astype(np.float32)
+    assert not _seams(source, person.astype(np.float32), np.ones_like(row))[:, 128:].any()

@@ -77,8 +77,37 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array, skin: l
     coverage, mask = (np.empty_like(alpha) for _ in range(2))
     given = scene.plate, scene.photo, colour, alpha, moved, ratio, seen, known, scene.person, scene.inside
     in_bands(kernels.finish_rows, height, None, *given, pixels, appearance, coverage, mask)
+    seams = _seams(source, opacity, mask)
+    soften_seams(pixels, seams)
+    seams &= coverage >= kernels.KNOWN
+    appearance[seams] = pixels[seams]
     w, corner = scene.window, np.array(scene.margins[:2], np.float32)
     return Draft(pixels[w], appearance[w], coverage[w], mask[w], source[w] - corner, alpha[w])
+
+
+SEAM = 0.008  # of the canvas' longer side: neighbours from so far apart in the photo do not belong to one surface
+GAP = 5  # pixels: narrower ones between two surfaces do not show what is behind
+SOFTNESS = 0.7  # pixels
+
+
+def _seams(source: Array, opacity: Array, mask: Array) -> Mask:
+    """(H, W) pixels of what has moved at which one surface ends before another one; outlines before the background
+    are soft already."""
+    apart = np.empty(opacity.shape, np.uint8)
+    in_bands(kernels.apart_rows, len(apart), None, source, SEAM * max(opacity.shape), apart)
+    closed = cv2.morphologyEx((opacity > 0.95).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((GAP, GAP)))
+    beside = np.ones((3, 3))
+    return (cv2.dilate(apart, beside) & cv2.erode(closed, beside)).astype(bool) & (mask > 0.5)
+
+
+def soften_seams(pixels: NDArray[np.uint8], seams: Mask) -> None:
+    """Anti-aliases the seams, where each pixel shows the one surface or the other and, now and then, a gap between
+    them; in place."""
+    if not seams.any():
+        return
+    around = box(seams, 0.02)
+    inner, there = pixels[around], seams[around]
+    inner[there] = cv2.GaussianBlur(cv2.medianBlur(inner, 3), (0, 0), SOFTNESS)[there]
 
 
 def _painted(layers: list[Layer], colour: Array, opacity: Array, holes: Mask) -> tuple[Array, Array, Array]:

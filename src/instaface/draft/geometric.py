@@ -90,7 +90,10 @@ def _spread(layers: list[Layer], shape: tuple[int, ...]) -> Array:
     """(H, W) depth of the nearest of some layers over the whole canvas."""
     depth = np.full(shape, np.inf, np.float32)
     for layer in layers:
-        own = np.where(layer.alpha > 0.5, layer.depth, np.inf)
+        # A pixel that an outline only touches has the depth of the one beside it: else what is behind would be drawn
+        # before the half of it that it shows.
+        beside = cv2.erode(layer.depth, np.ones((3, 3)))
+        own = np.where(layer.alpha > 0, np.where(np.isfinite(layer.depth), layer.depth, beside), np.inf)
         depth[layer.window] = np.minimum(depth[layer.window], own)
     return depth
 

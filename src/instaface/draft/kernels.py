@@ -475,3 +475,24 @@ def finish_rows(  # type: ignore[no-untyped-def]
                 final[j, i, c] = np.uint8(min(max(np.rint(value), ZERO), FULL))
                 appearance[j, i, c] = np.uint8(min(max(np.rint(GREY + told * (value - GREY)), ZERO), FULL))
             mask[j, i] = 1 if moved[j, i] > 0 or changed > 0.5 else 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def apart_rows(first, last, source, far, apart):  # type: ignore[no-untyped-def]
+    """Where neighbours come from places in the photo that do not lie beside each other.
+
+    Args:
+        source: (H, W, 2) x, y of where pixels come from.
+        far: pixels from which on they lie apart.
+        apart: (H, W) uint8 results, 1 there.
+    """
+    height, width = apart.shape
+    for j in range(first, last):
+        for i in range(width):
+            x, y = source[j, i]
+            found = False
+            for other_j, other_i in ((j - 1, i), (j + 1, i), (j, i - 1), (j, i + 1)):
+                if 0 <= other_j < height and 0 <= other_i < width:
+                    other_x, other_y = source[other_j, other_i]
+                    found = found or max(abs(other_x - x), abs(other_y - y)) > far
+            apart[j, i] = found
