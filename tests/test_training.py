@@ -29,6 +29,7 @@ from instaface.training.features import FeatureNetwork, in_units_of, perceptual_
 from instaface.training.loop import as_pipeline, load_networks, make_stage, train
 from instaface.training.losses import (
     clean_of,
+    detail_error,
     laplacian,
     local_amplitude,
     min_snr_weights,
@@ -359,6 +360,23 @@ def test_the_local_amplitude_is_the_root_of_the_mean_square():
     found = local_amplitude(wave, 16)
     torch.testing.assert_close(found[0, 0], torch.tensor([[0.0, 4.5**0.5, 3.0]] * 3), atol=2e-3, rtol=0)
     assert float(found[0, 1].max()) == pytest.approx(0, abs=2e-3)
+
+
+def test_the_detail_error_knows_amounts_at_every_octave_but_not_places_and_only_in_the_region():
+    random = torch.Generator().manual_seed(0)
+    fine = 0.2 * torch.randn(1, 3, 64, 64, generator=random)
+    coarse = torch.nn.functional.interpolate(fine[..., :16, :16], scale_factor=4.0, mode="bilinear")
+    everywhere = torch.ones(1, 1, 64, 64)
+    for grain in (fine, coarse):
+        same, softer = detail_error(grain.flip(-1), grain, everywhere), detail_error(0.5 * grain, grain, everywhere)
+        assert same < 0.35 * softer
+        assert softer == pytest.approx(np.log(2), rel=0.15)
+    left = everywhere * (torch.arange(64) < 32)
+    spoilt = torch.where(left > 0, fine, 0 * fine)
+    assert detail_error(spoilt, fine, left) < 0.1 < detail_error(spoilt, fine, everywhere)
+    made = (0.5 * fine).requires_grad_()
+    detail_error(made, fine, everywhere).backward()
+    assert (made.grad * made).sum() < 0  # more of it is asked for
 
 
 def test_the_energy_error_knows_amounts_and_colours_but_not_places():

@@ -118,8 +118,10 @@ class DiffusionStageConfig(StageConfig):
         perceptual_weight: weight of the difference of a pre-trained network's features between what is made and the
             photo; 0 for none.
         adversarial_weight: weight of deceiving small networks that learn to tell what is made from photos by these
-            features; 0 for none. Both are for models of one step, which an error alone makes smooth.
-        window: side in pixels of the squares of the crop that these two look at.
+            features; 0 for none.
+        detail_weight: weight of the difference in how much detail there is; 0 for none. All three are for models of
+            one step, which an error alone makes smooth.
+        window: side in pixels of the squares of the crop that these three look at.
     """
 
     snr_gamma: float | None = 5.0
@@ -138,6 +140,7 @@ class DiffusionStageConfig(StageConfig):
     recogniser: Path | None = None
     adversarial_weight: float = Field(0.0, ge=0)
     perceptual_weight: float = Field(0.0, ge=0)
+    detail_weight: float = Field(0.0, ge=0)
     window: int = Field(128, ge=64, multiple_of=32)
 
 

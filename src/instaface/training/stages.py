@@ -20,6 +20,7 @@ from instaface.training.features import FeatureNetwork, in_units_of, perceptual_
 from instaface.training.losses import (
     brightness_and_colour,
     clean_of,
+    detail_error,
     identity_loss,
     laplacian,
     local_amplitude,
@@ -123,7 +124,7 @@ class DiffusionStage(nn.Module):
         self.requires_grad_(False)
         for module in self._learning():
             module.requires_grad_(True)
-        looks = options.adversarial_weight or options.perceptual_weight
+        looks = options.adversarial_weight or options.perceptual_weight or options.detail_weight
         self.features = FeatureNetwork() if looks else None
         self.discriminator = ProjectedDiscriminator() if options.adversarial_weight else None
         for name, parameter in self.networks["image_encoder"].named_parameters():
@@ -181,19 +182,21 @@ class DiffusionStage(nn.Module):
     ) -> dict[str, Tensor]:
         """The figures with the losses of pictures: what the pipeline would show in the region, the photo around it."""
         assert self.features is not None
-        vae, photo, options = self.networks["vae"], batch["photo"], self.options
+        vae, options = self.networks["vae"], self.options
         region = batch["region"] * batch.get("weight", 1.0)
+        # What is not looked at need not be decoded, which costs most of a step.
+        seen = _windows(region, options.window, draws, region, batch["photo"], batch["draft"], clean, start)
+        region, photo, draft, clean, start = seen
         with torch.no_grad():
             before = decode(vae, start).float()
-        worked_over = batch["draft"] + (decode(vae, clean).float() - before)
-        made = photo + region * (worked_over - photo)
-        photo, made, region = _windows(region, options.window, draws, photo, made, region)
+        made = photo + region * (draft + decode(vae, clean).float() - before - photo)
         with torch.no_grad():
             wanted = self.features(photo)
         found, wanted = in_units_of(self.features(made), wanted), in_units_of(wanted, wanted)
         perceptual = perceptual_loss(found, wanted, region)
-        loss = figures["loss"] + options.perceptual_weight * perceptual
-        figures = {**figures, "perceptual": perceptual.detach()}
+        detail = detail_error(made, photo, region)
+        loss = figures["loss"] + options.perceptual_weight * perceptual + options.detail_weight * detail
+        figures = {**figures, "perceptual": perceptual.detach(), "detail": detail.detach()}
         if self.discriminator is not None:
             deceiving, telling = adversarial_losses(self.discriminator, found, wanted, region)
             loss = loss + options.adversarial_weight * deceiving + telling
@@ -287,7 +290,8 @@ def _cut(pictures: Tensor, size: int, side: int, corners: list[tuple[int, int]])
 
 
 def _windows(wanted: Tensor, side: int, draws: list[torch.Generator], *pictures: Tensor) -> list[Tensor]:
-    """The same square of ``side`` pixels of all of some (B, C, S, S) pictures, about a place that is wanted."""
+    """The same square of ``side`` pixels of all of some (B, C, S, S) pictures and latents, about a place that is
+    wanted."""
     size = wanted.shape[-1]
     if side >= size:
         return list(pictures)
