@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
 
 def load(model: str | None = None, personal: str | None = None) -> InstaFacePipeline | LightModel:
-    """What :func:`render` takes, loaded as fast as it goes: the model that ships takes no pipeline.
+    """What :func:`render` takes, loaded as fast as it goes: the model that ships needs no pipeline.
 
-    Arguments and errors are those of :func:`load_pipeline`.
+    Arguments and errors are those of :func:`load_pipeline`. The recogniser is loaded as well.
     """
-    return load_pipeline(model, personal) if model or personal else _embedded()
+    pipeline = load_pipeline(model, personal) if model or personal else _embedded()
+    recogniser = load_recogniser(pipeline.config.recogniser)
+    recogniser.embed(np.zeros((1, recogniser.size, recogniser.size, 3), np.uint8))  # networks load with the first face
+    return pipeline
 
 
 @cache
