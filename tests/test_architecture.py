@@ -84,12 +84,21 @@ def test_importing_loads_nothing_heavy(statement, allowed):
     assert not (HEAVY - allowed) & loaded_by(statement)
 
 
+def loaded_by_an_edit(folder: Path, *options: str) -> set[str]:
+    """Names of the modules that a fresh Python has loaded after ``instaface edit`` of the astronaut."""
+    Image.fromarray(skimage.data.astronaut()).save(folder / "photo.png")
+    command = ["edit", str(folder / "photo.png"), *options, "-o", str(folder / "out.png")]
+    loaded = loaded_by(f"from instaface.cli.app import app; app({command}, standalone_mode=False)")
+    assert (folder / "out.png").exists() and "mediapipe" in loaded
+    return loaded
+
+
 def test_a_geometric_edit_loads_nothing_that_takes_longer_than_itself(tmp_path):
-    Image.fromarray(skimage.data.astronaut()).save(tmp_path / "photo.png")
-    command = ["edit", str(tmp_path / "photo.png"), "--yaw", "20", "--gaze", "camera", "--light", "left"]
-    run = (
-        f"from instaface.cli.app import app; app({[*command, '-o', str(tmp_path / 'out.png')]}, standalone_mode=False)"
-    )
-    loaded = loaded_by(run)
-    assert (tmp_path / "out.png").exists() and "mediapipe" in loaded
+    loaded = loaded_by_an_edit(tmp_path, "--yaw", "20", "--gaze", "camera", "--light", "left")
     assert not loaded & {"torch", "matplotlib", "mediapipe.tasks", "diffusers", "transformers"}
+
+
+def test_an_edit_with_the_embedded_model_loads_none_of_the_libraries_that_it_was_made_with(tmp_path):
+    loaded = loaded_by_an_edit(tmp_path, "--yaw", "20", "--renderer", "diffusion")
+    assert "torch" in loaded
+    assert not loaded & {"diffusers", "transformers", "peft", "accelerate", "torch._dynamo", "sympy", "scipy.stats"}

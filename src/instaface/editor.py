@@ -29,6 +29,7 @@ from instaface.track.models import face_model as load_face_model
 if TYPE_CHECKING:
     from PIL import Image
 
+    from instaface.diffusion.light import LightModel
     from instaface.diffusion.pipeline import InstaFacePipeline
 
 T = TypeVar("T")
@@ -104,7 +105,7 @@ class Editor:
         """
         self.model, self._track = load_face_model(face_model)
         self._diffusion = (model, personal)
-        self._pipeline: Future[InstaFacePipeline] | None = None
+        self._pipeline: Future[InstaFacePipeline | LightModel] | None = None
         self._scene: tuple[TrackedFace, Scene] | None = None
 
     def track(self, photo: str | Path | bytes | Image.Image | NDArray[Any] | Photo) -> list[TrackedFace]:
@@ -118,7 +119,7 @@ class Editor:
     def prepare(self, renderer: str = DEFAULT_RENDERER) -> None:
         """Starts to load what a renderer needs, on another core while a face is being found: a model takes seconds."""
         if renderer == "diffusion" and self._pipeline is None:
-            self._pipeline = in_background(_load_pipeline, *self._diffusion)
+            self._pipeline = in_background(_load_diffusion, *self._diffusion)
 
     def apply(
         self, face: TrackedFace, edit: Edit, driver: TrackedFace | None = None, drive_what: str | Iterable[str] = DRIVEN
@@ -254,10 +255,10 @@ class Editor:
         )
 
 
-def _load_pipeline(model: str | None, personal: str | None) -> InstaFacePipeline:
-    from instaface.diffusion.renderer import load_pipeline
+def _load_diffusion(model: str | None, personal: str | None) -> InstaFacePipeline | LightModel:
+    from instaface.diffusion.renderer import load
 
-    return load_pipeline(model, personal)
+    return load(model, personal)
 
 
 def in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -12,11 +13,12 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from instaface.diffusion.light.autoencoder import PATCH, AutoencoderLayers
+
 TILE, MARGIN = 64, 16  # pixels of the latent: side of a tile, and what it sees around itself
-PATCH = 8  # pixels of the picture for each pixel of the latent, along one side
 
 
-class Autoencoder(ModelMixin, ConfigMixin):
+class Autoencoder(AutoencoderLayers, ModelMixin, ConfigMixin):
     """Encodes 8 x 8 patches to ``latent_channels`` numbers; called as diffusers' ``AutoencoderTiny``.
 
     Each half is a linear map between a patch and its code, plus a convolutional network that starts at zero: with the
@@ -32,6 +34,7 @@ class Autoencoder(ModelMixin, ConfigMixin):
         scaling_factor: factor on the latent after encoding (the latent is normalised, so 1).
     """
 
+    config: Any
     _supports_gradient_checkpointing = False
     spatial_compression_ratio = PATCH
 
@@ -45,33 +48,8 @@ class Autoencoder(ModelMixin, ConfigMixin):
         decoder_layers: tuple[int, int] = (2, 3),
         scaling_factor: float = 1.0,
     ) -> None:
-        super().__init__()
-        self.linear_encoder = nn.Conv2d(3 * PATCH**2, latent_channels, 1)
-        self.linear_decoder = nn.Conv2d(latent_channels, 3 * PATCH**2, 1)
-        fine, coarse = widths
-        self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(4),
-            nn.Conv2d(3 * 16, fine, 3, padding=1),
-            *[ResidualBlock(fine) for _ in range(encoder_layers[0])],
-            nn.Conv2d(fine, coarse, 3, stride=2, padding=1),
-            *[ResidualBlock(coarse) for _ in range(encoder_layers[1])],
-            nn.SiLU(),
-            _zero(nn.Conv2d(coarse, latent_channels, 3, padding=1)),
-        )
-        fine, coarse = decoder_widths
-        self.decoder = nn.Sequential(
-            nn.Conv2d(latent_channels, coarse, 3, padding=1),
-            *[ResidualBlock(coarse) for _ in range(decoder_layers[1])],
-            nn.Conv2d(coarse, 4 * fine, 1),
-            nn.PixelShuffle(2),
-            *[ResidualBlock(fine) for _ in range(decoder_layers[0])],
-            nn.SiLU(),
-            _zero(nn.Conv2d(fine, 3 * 16, 3, padding=1)),
-            nn.PixelShuffle(4),
-        )
+        super().__init__(latent_channels, widths, decoder_widths, encoder_layers, decoder_layers)
         self.use_tiling = False
-        self.register_buffer("latent_mean", torch.zeros(latent_channels))
-        self.register_buffer("latent_std", torch.ones(latent_channels))
 
     def enable_tiling(self) -> None:
         """Works on tiles from now on. They overlap by more than the convolutions see, so results stay the same."""
@@ -82,21 +60,21 @@ class Autoencoder(ModelMixin, ConfigMixin):
         self.use_tiling = False
 
     def _encode(self, pictures: Tensor) -> Tensor:
-        return self.linear_encoder(F.pixel_unshuffle(pictures, PATCH)) + self.encoder(pictures)
+        whole = super()._encode
+        return in_tiles(whole, pictures, PATCH, 1) if self.use_tiling else whole(pictures)
 
     def _decode(self, code: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.linear_decoder(code), PATCH) + self.decoder(code)
+        whole = super()._decode
+        return in_tiles(whole, code, 1, PATCH) if self.use_tiling else whole(code)
 
     def encode(self, pictures: Tensor, return_dict: bool = True) -> AutoencoderTinyOutput | tuple[Tensor]:
         """(B, 3, H, W) in -1..1, sides multiples of 8, to (B, C, H/8, W/8) of about zero mean and unit variance."""
-        code = in_tiles(self._encode, pictures, PATCH, 1) if self.use_tiling else self._encode(pictures)
-        latents = (code - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
+        latents = self.to_latents(pictures)
         return AutoencoderTinyOutput(latents=latents) if return_dict else (latents,)
 
     def decode(self, latents: Tensor, return_dict: bool = True, **_: object) -> DecoderOutput | tuple[Tensor]:
         """(B, C, h, w) to (B, 3, 8h, 8w), about -1..1, not clamped."""
-        code = latents * self.latent_std[:, None, None] + self.latent_mean[:, None, None]
-        sample = in_tiles(self._decode, code, 1, PATCH) if self.use_tiling else self._decode(code)
+        sample = self.to_pictures(latents)
         return DecoderOutput(sample=sample) if return_dict else (sample,)
 
     def forward(self, pictures: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
@@ -158,23 +136,5 @@ def _window(values: Tensor, top: int, left: int, bottom: int, right: int, scale:
     return values[..., top * scale : bottom * scale, left * scale : right * scale]
 
 
-class ResidualBlock(nn.Module):
-    """x + f(x) with two 3 x 3 convolutions, no normalisation; f starts at zero."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = _zero(nn.Conv2d(width, width, 3, padding=1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.silu(self.first(F.silu(x))))
-
-
 def _set(convolution: nn.Conv2d, matrix: Tensor, bias: Tensor) -> None:
     convolution.load_state_dict({"weight": matrix[:, :, None, None], "bias": bias})
-
-
-def _zero(convolution: nn.Conv2d) -> nn.Conv2d:
-    nn.init.zeros_(convolution.weight)
-    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
-    return convolution

@@ -217,6 +217,12 @@ class InstaFacePipeline(DiffusionPipeline, LoraBaseMixin):
         self.maybe_free_model_hooks()
         return InstaFaceOutput(images=images, correction=correction) if return_dict else (images, correction)
 
+    def correction(self, **arguments: Any) -> Tensor:
+        """(B, 3, H, W) float32, what :meth:`__call__` adds to a draft; its arguments."""
+        correction = self(**arguments, output_type="pt", return_dict=False)[1]
+        assert correction is not None
+        return correction
+
     def _check(
         self,
         maps: Mapping[str, Tensor],

@@ -6,23 +6,40 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import diffusers
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 from torch import nn
 
 from instaface.assets import MINI
 from instaface.diffusion.conditions import Canvas, conditions, picture
-from instaface.diffusion.pipeline import InstaFacePipeline
+from instaface.diffusion.light import LightModel
 from instaface.draft import Draft
 from instaface.errors import InstaFaceError
 from instaface.face import FaceParameters, MorphableModel
 from instaface.recognise import load_recogniser
 from instaface.track import TrackedFace
+
+if TYPE_CHECKING:
+    from instaface.diffusion.pipeline import InstaFacePipeline
+
+
+def load(model: str | None = None, personal: str | None = None) -> InstaFacePipeline | LightModel:
+    """What :func:`render` takes, loaded as fast as it goes: the model that ships needs no pipeline.
+
+    Arguments and errors are those of :func:`load_pipeline`. The recogniser is loaded as well.
+    """
+    pipeline = load_pipeline(model, personal) if model or personal else _embedded()
+    recogniser = load_recogniser(pipeline.config.recogniser)
+    recogniser.embed(np.zeros((1, recogniser.size, recogniser.size, 3), np.uint8))  # networks load with the first face
+    return pipeline
+
+
+@cache
+def _embedded() -> LightModel:
+    return LightModel(MINI, _fastest())
 
 
 @cache
@@ -39,6 +56,8 @@ def load_pipeline(
     Raises:
         InstaFaceError: there is no such model, or no such file.
     """
+    from instaface.diffusion.pipeline import InstaFacePipeline
+
     try:
         with _quiet():
             pipeline = InstaFacePipeline.from_pretrained(model or MINI)
@@ -55,13 +74,19 @@ def load_pipeline(
         if isinstance(part, nn.Module):
             nn.Module.to(part, dtype=torch.float32)  # whatever it is stored as
     pipeline.set_progress_bar_config(disable=True)
-    fastest = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    return pipeline.to(device or fastest)
+    return pipeline.to(device or _fastest())
+
+
+def _fastest() -> str:
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No progress bars: a model loads in a second."""
+    import diffusers
+    import transformers
+
     libraries = diffusers.utils.logging, transformers.utils.logging
     shown = [library.is_progress_bar_enabled() for library in libraries]
     for library in libraries:
@@ -82,7 +107,7 @@ def _arithmetic(device: torch.device) -> AbstractContextManager:
 
 
 def render(
-    pipeline: InstaFacePipeline,
+    pipeline: InstaFacePipeline | LightModel,
     face: TrackedFace,
     drawn: Draft,
     edited: FaceParameters,
@@ -96,13 +121,13 @@ def render(
     which the photo has is the photo's.
 
     Args:
-        pipeline: from :func:`load_pipeline`.
+        pipeline: from :func:`load` or :func:`load_pipeline`.
         face: the face as tracked.
         drawn: its geometric edit.
         edited: the parameters of that edit.
         model: the face model that they belong to.
         seed: of the noise.
-        options: further arguments of the pipeline's call: steps, strength, scales.
+        options: further arguments of a pipeline's call: steps, strength, scales.
 
     Returns:
         (h, w, 3) uint8 over the face's frame; where the edit's mask is 0, the draft as it is.
@@ -112,18 +137,15 @@ def render(
     recogniser = load_recogniser(pipeline.config.recogniser)
     embedding = torch.from_numpy(recogniser.embed_face(face.photo.pixels, face.landmarks))[None]
     with _arithmetic(pipeline.device):
-        _, correction = pipeline(
+        correction = pipeline.correction(
             maps=given.maps,
             source=picture(canvas.put(face.frame_pixels)),
             face_embedding=embedding,
             draft=given.draft,
             region=given.region,
             generator=torch.Generator().manual_seed(seed),
-            output_type="pt",
-            return_dict=False,
             **options,
         )
-    assert correction is not None
     levels = canvas.take(correction.cpu()[0].permute(1, 2, 0).numpy() * 127.5)
     corrected = np.clip(np.rint(drawn.pixels + levels), 0, 255).astype(np.uint8)
     return np.where(drawn.mask[..., None] > 0, corrected, drawn.pixels)
