@@ -74,7 +74,8 @@ def evaluate(
     recogniser: Annotated[
         list[str] | None,
         typer.Option(
-            help="[b]dlib[/b] (default) or [b]arcface[/b] (non-commercial weights); repeatable.", show_default=False
+            help="[b]dlib[/b] (default), [b]arcface[/b] or [b]mobilenet[/b], whose weights you add; repeatable.",
+            show_default=False,
         ),
     ] = None,
     compare: Annotated[

@@ -7,11 +7,12 @@ from instaface.recognise.recogniser import FaceRecogniser
 
 __all__ = ["FaceRecogniser", "load_recogniser"]
 
-RECOGNISERS = ("dlib", "arcface")
+RECOGNISERS = ("dlib", "arcface", "mobilenet")
 
 
 def load_recogniser(name: str = "dlib") -> FaceRecogniser:
-    """The recogniser called ``name``: "dlib" (free to use, the default) or "arcface" (non-commercial weights).
+    """The recogniser called ``name``: "dlib" (free to use, the default), or "arcface" (non-commercial weights) or
+    "mobilenet", whose weights the user adds.
 
     Raises:
         InstaFaceError: no such recogniser, or its weights are not there.
@@ -24,4 +25,8 @@ def load_recogniser(name: str = "dlib") -> FaceRecogniser:
         from instaface.recognise.arcface import ArcFace
 
         return ArcFace()
+    if name == "mobilenet":
+        from instaface.recognise.mobilenet import MobileNetFace
+
+        return MobileNetFace()
     raise InstaFaceError(f"there is no recogniser {name!r}: choose one of {', '.join(RECOGNISERS)}")

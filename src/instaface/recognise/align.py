@@ -5,6 +5,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+# Where insightface puts the middle of the two eyes (picture-left one first), the tip of the nose and the corners of
+# the mouth in a face of 112 x 112 pixels.
+FIVE_POINTS = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+# The same in MediaPipe Face Mesh; of each eye four points on its ring.
+EYES = ([33, 133, 159, 145], [362, 263, 386, 374])
+NOSE, MOUTH_LEFT, MOUTH_RIGHT = 4, 61, 291
+
+
+def five_points(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(478, 2) MediaPipe Face Mesh landmarks to the (5, 2) points of :data:`FIVE_POINTS`."""
+    landmarks = np.asarray(landmarks, np.float64)
+    eyes = [landmarks[ring].mean(0) for ring in EYES]
+    return np.stack([*eyes, landmarks[NOSE], landmarks[MOUTH_LEFT], landmarks[MOUTH_RIGHT]])
+
 
 def similarity_transform(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:
     """The least-squares similarity (rotation, scale, shift) from ``source`` to ``target``, (P, 2) points each.

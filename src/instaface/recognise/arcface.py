@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instaface.errors import InstaFaceError
+from instaface.recognise.align import FIVE_POINTS, five_points
 from instaface.recognise.recogniser import FaceRecogniser, unit
 
 # Where the insightface package keeps its packs; antelopev2 (ResNet-100, Glint360K) before buffalo_l (ResNet-50).
 FOLDER = Path.home() / ".insightface" / "models"
 FILES = ("antelopev2/glintr100.onnx", "buffalo_l/w600k_r50.onnx")
-# Face Mesh: rings of the two eyes (picture-left one first), tip of the nose, corners of the mouth.
-EYES = ([33, 133, 159, 145], [362, 263, 386, 374])
-NOSE, MOUTH_LEFT, MOUTH_RIGHT = 4, 61, 291
 
 
 class ArcFace(FaceRecogniser):
@@ -35,9 +33,7 @@ class ArcFace(FaceRecogniser):
     name = "arcface"
     dimension = 512
     size = 112
-    template = np.array(
-        [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-    )
+    template = FIVE_POINTS
     threshold = 0.28  # the value of insightface's own demo
     licence = "insightface model: non-commercial research only"
 
@@ -46,9 +42,7 @@ class ArcFace(FaceRecogniser):
         self._session = _session(self.weights)
 
     def points(self, landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
-        landmarks = np.asarray(landmarks, np.float64)
-        eyes = [landmarks[ring].mean(0) for ring in EYES]
-        return np.stack([*eyes, landmarks[NOSE], landmarks[MOUTH_LEFT], landmarks[MOUTH_RIGHT]])
+        return five_points(landmarks)
 
     def embed(self, aligned: NDArray[np.uint8]) -> NDArray[np.float32]:
         if len(aligned) == 0:
