@@ -297,3 +297,18 @@ def test_driving_takes_what_is_named_and_never_who_it_is(face, model):
     for wrong in ("identity", ""):
         with pytest.raises(InstaFaceError, match="allowed are pose, expression, light, gaze"):
             drive(face, driver, wrong)
+
+
+@pytest.mark.parametrize(
+    ("edit", "moves"),
+    [
+        (Edit(yaw=0), True),
+        (Edit(roll=5), True),
+        (Edit(nod=-3), True),
+        (Edit(), False),
+        (Edit(turn=0), False),
+        (Edit(expression="smile", gaze="camera", light="left"), False),
+    ],
+)
+def test_an_edit_knows_whether_it_moves_the_head(edit, moves):
+    assert edit.moves_head is moves

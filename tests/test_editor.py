@@ -34,7 +34,7 @@ def test_an_edit_reports_what_it_did(editor, face):
     assert not result.parameters.expression.any()
     np.testing.assert_array_equal(result.parameters.identity, face.parameters.identity)
     assert result.maps.mask.shape == (height, width) and result.maps.mask.max() == 1
-    assert set(result.timings) == {"apply", "take apart", "draft", "composite"}
+    assert set(result.timings) == {"apply", "take apart", "draft", "diffusion", "composite"}
 
 
 def test_pixels_outside_of_the_edit_stay_to_the_bit(editor, face):

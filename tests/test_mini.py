@@ -54,6 +54,17 @@ def test_it_works_over_what_the_camera_did_not_see_and_nothing_else(edits):
     assert np.array_equal(made.draft, drawn.draft)
 
 
+def test_it_is_the_default_where_the_head_moves(edits):
+    editor, face = Editor(), edits[0].face
+    by_default = {
+        name: editor.edit(face, edit)
+        for name, edit in (("turned", Edit(yaw=25)), ("smiling", Edit(expression="smile")), ("lit", Edit(light="left")))
+    }
+    found = {name: result.renderer for name, result in by_default.items()}
+    assert found == {"turned": "diffusion", "smiling": "geometric", "lit": "geometric"}
+    assert np.array_equal(by_default["turned"].image.pixels, edits[1].image.pixels)
+
+
 def test_its_edits_are_close_to_the_drafts(edits):
     """It repairs; it does not make another picture."""
     drawn, made = edits

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 RENDERERS = ("geometric", "diffusion")
-DEFAULT_RENDERER = "geometric"
 
 INSIDE_MOUTH = ("teeth", "gums", "tongue", "mouth")
 FADE = 0.1  # of the frame's shorter side: where the frame ends inside the photo, an edit fades out over it
@@ -65,7 +64,7 @@ class EditResult:
     coverage: NDArray[np.float32]
     mask: NDArray[np.float32]
     model: MorphableModel = field(repr=False)
-    renderer: str = DEFAULT_RENDERER
+    renderer: str = RENDERERS[0]
     seed: int = 0
     timings: dict[str, float] = field(default_factory=dict)
 
@@ -116,10 +115,19 @@ class Editor:
         """
         return self._track(read_photo(photo))
 
-    def prepare(self, renderer: str = DEFAULT_RENDERER) -> None:
-        """Starts to load what a renderer needs, on another core while a face is being found: a model takes seconds."""
-        if renderer == "diffusion" and self._pipeline is None:
+    def prepare(self, edit: Edit, renderer: str | None = None) -> None:
+        """Starts to load what an edit will need, on another core while a face is being found: a model takes seconds."""
+        default = RENDERERS[edit.moves_head and self._has_model]
+        if (renderer or default) == "diffusion" and self._pipeline is None:
             self._pipeline = in_background(_load_diffusion, *self._diffusion)
+
+    @property
+    def _has_model(self) -> bool:
+        """Whether a diffusion model has seen this face model: the one that ships has seen the one that ships."""
+        return self._diffusion[0] is not None or self.model.name == FACE_MODELS[0]
+
+    def _default_renderer(self, face: TrackedFace, edited: FaceParameters) -> str:
+        return RENDERERS[self._has_model and not np.array_equal(edited.head, face.parameters.head)]
 
     def apply(
         self, face: TrackedFace, edit: Edit, driver: TrackedFace | None = None, drive_what: str | Iterable[str] = DRIVEN
@@ -137,7 +145,7 @@ class Editor:
         *,
         driver: TrackedFace | None = None,
         drive_what: str | Iterable[str] = DRIVEN,
-        renderer: str = DEFAULT_RENDERER,
+        renderer: str | None = None,
         seed: int = 0,
     ) -> EditResult:
         """Edit one face.
@@ -147,16 +155,18 @@ class Editor:
             edit: what to change, or the finished parameters.
             driver: another face, some of whose parameters are taken before the edit is applied.
             drive_what: what is taken: any of "pose", "expression", "light", "gaze".
-            renderer: "geometric", or "diffusion" to have a diffusion model correct what that draws.
+            renderer: "geometric", or "diffusion" to have a diffusion model work over what that draws. By default
+                diffusion where it wins: where the head moves, and so shows what the photo does not.
             seed: of the renderer's random numbers.
 
         Raises:
             InstaFaceError: the renderer is unknown or the edit is not possible.
         """
-        if renderer not in RENDERERS:
+        if renderer not in (None, *RENDERERS):
             raise InstaFaceError(f"renderer: unknown name {renderer!r}, allowed are {', '.join(RENDERERS)}")
         clock = _Clock()
         parameters = self.apply(face, edit, driver, drive_what) if isinstance(edit, Edit) else edit
+        renderer = renderer or self._default_renderer(face, parameters)
         clock.lap("apply")
         if _equal(parameters, face.parameters):
             return self._unedited(face, renderer, seed, clock.laps)
@@ -233,7 +243,7 @@ class Editor:
         """The draft as the diffusion model corrects it."""
         from instaface.diffusion.renderer import render
 
-        self.prepare("diffusion")
+        self.prepare(Edit(), "diffusion")
         assert self._pipeline is not None
         return render(self._pipeline.result(), face, drawn, edited, self.model, seed)
 

@@ -10,7 +10,7 @@ import typer
 from instaface import __version__
 from instaface.cli import evaluating, training
 from instaface.cli.assets import app as assets
-from instaface.cli.options import Face, FaceModel, FaceModels, Renderer, Renderers
+from instaface.cli.options import Face, FaceModel, FaceModels, Renderer
 from instaface.edit import DRIVEN, EXPRESSIONS, LIGHTS, Edit, parse_driven, sweep
 from instaface.errors import InstaFaceError
 
@@ -113,7 +113,7 @@ def edit(
     edit_file: EditFile = None,
     face: Face = "largest",
     face_model: FaceModel = FaceModels.openhead,
-    renderer: Renderer = Renderers.geometric,
+    renderer: Renderer = None,
     model: Model = None,
     personal: Personal = None,
     seed: Seed = 0,
@@ -155,7 +155,9 @@ def edit(
 
     from instaface.cli import editing
 
-    job = editing.Job(asked, drive, drive_what, face, face_model.value, renderer.value, seed, maps, model, personal)
+    job = editing.Job(
+        asked, drive, drive_what, face, face_model.value, renderer and renderer.value, seed, maps, model, personal
+    )
     editing.run(job, photos, output, sheet, report)
 
 
@@ -204,7 +206,7 @@ def sweep_command(
     light: Annotated[str | None, LIGHT] = None,
     face: Face = "largest",
     face_model: FaceModel = FaceModels.openhead,
-    renderer: Renderer = Renderers.geometric,
+    renderer: Renderer = None,
     seed: Seed = 0,
     fps: Annotated[float, typer.Option(help="Pictures per second of an animation.", min=0.1, max=60)] = 8.0,
 ) -> None:
@@ -227,7 +229,7 @@ def sweep_command(
 
     from instaface.cli import sweeping
 
-    sweeping.run(photo, output, edits, face, face_model.value, renderer.value, seed, fps)
+    sweeping.run(photo, output, edits, face, face_model.value, renderer and renderer.value, seed, fps)
 
 
 @app.command()

@@ -34,7 +34,7 @@ class Job:
     drive_what: str
     face: str
     face_model: str
-    renderer: str
+    renderer: str | None
     seed: int
     maps: Path | None
     model: str | None = None
@@ -161,7 +161,7 @@ def _results(job: Job, source: Path, driver: TrackedFace | None) -> list[EditRes
     editor = job.editor
     from instaface.editor import choose
 
-    editor.prepare(job.renderer)
+    editor.prepare(job.edit, job.renderer)
     with console.working("Finding the face"):
         faces = choose(editor.track(photo), job.face)
     with console.working("Editing"):

@@ -33,10 +33,12 @@ Face = Annotated[
     typer.Option(help="[b]largest[/b], [b]all[/b], or an index from 0, largest first.", callback=_known_face),
 ]
 Renderer = Annotated[
-    Renderers,
+    Renderers | None,
     typer.Option(
         help="[b]geometric[/b]: the photo's own pixels, carried through a 3D model. "
-        "[b]diffusion[/b]: the same, with what the photo does not show worked over by a diffusion model."
+        "[b]diffusion[/b]: the same, with what the photo does not show worked over by a diffusion model. "
+        "By default diffusion where the head moves.",
+        show_default=False,
     ),
 ]
 FaceModel = Annotated[

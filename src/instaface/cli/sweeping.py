@@ -20,7 +20,14 @@ ANIMATIONS = (".gif", ".mp4")
 
 
 def run(
-    path: Path, output: Path, edits: list[Edit], which: str, face_model: str, renderer: str, seed: int, fps: float
+    path: Path,
+    output: Path,
+    edits: list[Edit],
+    which: str,
+    face_model: str,
+    renderer: str | None,
+    seed: int,
+    fps: float,
 ) -> None:
     """Edit one photo many times and write a strip, an animation, or everything into a folder."""
     from instaface.cli.pictures import find_ffmpeg
@@ -35,7 +42,7 @@ def run(
     editor = console.editor(face_model)
     from instaface.editor import choose
 
-    editor.prepare(renderer)
+    editor.prepare(edits[-1], renderer)
     with console.about(path), console.working("Finding the face"):
         faces = choose(editor.track(photo), which)
     options: dict[str, Any] = {"renderer": renderer, "seed": seed}

@@ -132,6 +132,12 @@ class Edit:
         """Whether nothing is asked for."""
         return self == Edit()
 
+    @property
+    def moves_head(self) -> bool:
+        """Whether it asks for a head pose."""
+        absolute = any(angle is not None for angle in (self.yaw, self.pitch, self.roll))
+        return absolute or any((self.turn, self.nod, self.tilt))
+
     def __or__(self, later: Edit) -> Edit:
         """This edit, then ``later``: what ``later`` says wins, relative angles add to what stands before them."""
         angles: dict[str, Any] = {}
