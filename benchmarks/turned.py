@@ -1,10 +1,14 @@
-"""How well the report's classifier tells real photos of turned heads from photos of heads that look ahead.
+"""What layout alone is worth in the report's figures: real photos of turned heads in the place of edits that turn one.
 
     instaface prepare photos/ -o dataset/
-    python benchmarks/turned.py dataset/ [--count 200]
+    python benchmarks/turned.py dataset/ [--count 200] [--report REPORT]
 
-It is told of edits that turn a head by their layout, too, and this is what layout alone is worth: no edit of such
-heads can be expected to score less. The same for two sets of heads that look ahead should be one half.
+The report holds an edit against its photo, which looks ahead. An edit that turns the head is told from it by what a
+turned head shows elsewhere, too, and real photos of turned heads say what that alone is worth: no edit can be expected
+to score less, however well it is made. The same for two sets of heads that look ahead should be one half.
+
+With a report of ``instaface evaluate``, its patch distances where edits invent are compared with those of real
+photos at the same places: of heads that were turned as far when they were taken.
 """
 
 from __future__ import annotations
@@ -14,33 +18,31 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from instaface.evaluation.cases import load_grid, turn_sizes
 from instaface.evaluation.detection import area_under_roc, detection_scores, features
-from instaface.evaluation.realism import FOLDS
+from instaface.evaluation.patches import laplacian_pyramid
+from instaface.evaluation.realism import FOLDS, excess_measure, patches_in
 from instaface.evaluation.regions import view
+from instaface.evaluation.run import VIEWS, invented_path, view_path
 from instaface.training.shards import TRAINING, Shards
 
 AHEAD = 4.0  # degrees: heads turned by less look ahead
+ALIKE = 6.0  # degrees: heads whose yaw differs by less are turned as far
 
 
-def features_of(shards: Shards, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(N, F) features of faces of a dataset."""
-    faces = (shards[int(number)].face for number in numbers)
-    return np.array([features(view(face.photo.pixels, face.frame)) for face in faces])
+def picture_of(shards: Shards, number: int) -> NDArray[np.uint8]:
+    """(H, W, 3) what the report would see of a face of a dataset."""
+    face = shards[number].face
+    return view(face.photo.pixels, face.frame)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", type=Path)
-    parser.add_argument("--count", type=int, default=200, help="photos in each set")
-    options = parser.parse_args()
-    shards, count = Shards(options.dataset), options.count
-    numbers = np.array(shards.numbers(TRAINING))
-    faces = (shards[int(number)].face for number in track(numbers, "poses", console=Console(stderr=True)))
-    yaw = np.array([float(face.parameters.head[0, 0]) for face in faces])
+def classifier_table(shards: Shards, numbers: NDArray[np.int64], yaw: NDArray[np.float64], count: int) -> Table:
+    """How well the report's classifier tells turned heads from heads that look ahead."""
     ahead = np.random.default_rng(0).permutation(numbers[np.abs(yaw) < AHEAD])
     turned = numbers[np.argsort(yaw)]
     sets = {
@@ -48,14 +50,64 @@ def main() -> None:
         "to the other": turned[-count:],
         "ahead": ahead[count : 2 * count],
     }
-    reference, folds = features_of(shards, ahead[:count]), [k % FOLDS for k in range(count)]
+    reference, folds = [features(picture_of(shards, int(k))) for k in ahead[:count]], [k % FOLDS for k in range(count)]
     table = Table("photos", "yaw", "told from heads that look ahead")
     for name, chosen in sets.items():
         chosen = np.random.default_rng(1).permutation(chosen)  # in the folds, not by their turn
         turns = yaw[np.isin(numbers, chosen)]
-        auc = area_under_roc(*detection_scores(reference, features_of(shards, chosen), folds))
+        found = [features(picture_of(shards, int(k))) for k in chosen]
+        auc = area_under_roc(*detection_scores(np.array(reference), np.array(found), folds))
         table.add_row(name, f"{turns.min():.0f} to {turns.max():.0f}", f"{auc:.3f}")
-    Console().print(table)
+    return table
+
+
+def patch_table(report: Path, shards: Shards, numbers: NDArray[np.int64], yaw: NDArray[np.float64]) -> Table:
+    """Patch distance of a report's edits where they invent, and of real photos at the same places."""
+    table = Table("edit", "photos", "of its edits", "of real heads turned as far", "of real heads that look ahead")
+    for name, degrees in {
+        n: float(e.yaw) for n, e in load_grid().items() if n in turn_sizes(load_grid()) and e.yaw
+    }.items():
+        sources = sorted(path.name.split("__")[0] for path in (report / VIEWS).glob(f"*__{name}.mask.png"))
+        rng, sets = np.random.default_rng(0), {}
+        for key, wanted in (("turned", degrees), ("ahead", 0.0)):
+            alike = numbers[np.abs(yaw - wanted) < ALIKE]
+            sets[key] = [picture_of(shards, int(k)) for k in rng.choice(alike, len(sources), len(alike) < len(sources))]
+        sets["edits"] = [_read(view_path(report, f"{source}__{name}")) for source in sources]
+        scores = {key: distance(report, name, sources, made) for key, made in sets.items()}
+        turned = int((np.abs(yaw - degrees) < ALIKE).sum())
+        table.add_row(
+            name, f"{min(turned, len(sources))}", *(f"{scores[key]:.0f}" for key in ("edits", "turned", "ahead"))
+        )
+    return table
+
+
+def distance(report: Path, edit: str, sources: list[str], made: list[NDArray[np.uint8]]) -> float:
+    """Excess of the patch distance of pictures, one for each source, where the report's edit invents."""
+    found = []
+    for source, picture in zip(sources, made, strict=True):
+        mask = np.asarray(Image.open(invented_path(report, f"{source}__{edit}"))) > 127
+        pyramids = laplacian_pyramid(picture), laplacian_pyramid(_read(view_path(report, source)))
+        found.append(patches_in(mask, *pyramids, len(found)))
+    return excess_measure(found, ("excess", "floor"))(range(len(found)))["excess"]
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--count", type=int, default=200, help="photos in each set")
+    parser.add_argument("--report", type=Path, help="folder that instaface evaluate wrote")
+    options = parser.parse_args()
+    shards, console = Shards(options.dataset), Console()
+    numbers = np.array(shards.numbers(TRAINING))
+    faces = (shards[int(number)].face for number in track(numbers, "poses", console=Console(stderr=True)))
+    yaw = np.array([float(face.parameters.head[0, 0]) for face in faces])
+    console.print(classifier_table(shards, numbers, yaw, options.count))
+    if options.report:
+        console.print(patch_table(options.report, shards, numbers, yaw))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from skimage import data
 
 from instaface.diffusion.conditions import Canvas, conditions
 from instaface.diffusion.pipeline import InstaFacePipeline
-from instaface.diffusion.renderer import load_pipeline, render
+from instaface.diffusion.renderer import load_pipeline, render, worth_it
 from instaface.draft import draft, reworked, to_be_reworked
 from instaface.edit import Edit
 from instaface.edit.apply import apply
@@ -116,6 +116,18 @@ def test_eyes_and_the_inside_of_the_mouth_stay_the_drafts(edited):
         inside = cv2.erode(region_mask(model, maps, *parts).astype(np.uint8), np.ones((width, width))) > 0
         assert inside.sum() > 20 and change[inside].mean() < 3  # their edges are soft
     assert change.max() > 50
+
+
+def test_a_correction_that_takes_nothing_away_from_the_background_is_left_out():
+    random = np.random.default_rng(0)
+    grain = random.normal(0, 2, (256, 256, 3)).astype(np.float32)
+    grain[100:140, 20:60] = 30  # a strand that is taken away
+    person = (np.arange(256) > 128)[None].repeat(256, 0).astype(np.float32)
+    left = worth_it(grain, person)
+    assert np.array_equal(left[:, 129:], grain[:, 129:])
+    assert left[105:135, 25:55].min() > 29
+    assert np.abs(left[160:, :128]).max() < 0.2 * np.abs(grain[160:, :128]).max()
+    assert worth_it(grain, np.empty((0, 0), np.float32)) is grain
 
 
 def test_a_model_or_adapter_that_is_not_there_is_named(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from instaface.assets import MINI
 from instaface.diffusion.conditions import Canvas, conditions, picture
 from instaface.diffusion.light import LightModel
 from instaface.draft import Draft
+from instaface.draft.fill import smoothstep
 from instaface.errors import InstaFaceError
 from instaface.face import FaceParameters, MorphableModel
 from instaface.recognise import load_recogniser
@@ -147,5 +149,26 @@ def render(
             **options,
         )
     levels = canvas.take(correction.cpu()[0].permute(1, 2, 0).numpy() * 127.5)
+    levels = worth_it(levels, drawn.opacity)
     corrected = np.clip(np.rint(drawn.pixels + levels), 0, 255).astype(np.uint8)
     return np.where(drawn.mask[..., None] > 0, corrected, drawn.pixels)
+
+
+FAINT = 3.0, 7.0  # levels of 255: means of a correction, from nothing that would be missed to all of it
+AROUND = 0.008  # of the frame's longer side: deviation of these means
+
+
+def worth_it(levels: NDArray[np.float32], opacity: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The correction without what is faint before the background.
+
+    There it takes away what hair has left. What takes nothing away is only the autoencoder's grain on an even wall.
+
+    Args:
+        levels: (h, w, 3) correction in levels of 255.
+        opacity: (h, w) 0..1 of what stands before the background; empty where nobody knows it.
+    """
+    if not opacity.size:
+        return levels
+    mean = cv2.GaussianBlur(np.abs(levels).max(-1), (0, 0), AROUND * max(opacity.shape))
+    share = np.maximum(opacity, smoothstep(mean, *FAINT))
+    return levels * share[..., None]
