@@ -1,5 +1,7 @@
 """The model that ships: its files, and what it does to an edit."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from instaface.diffusion.cost import pipeline_cost
 from instaface.diffusion.renderer import load_pipeline
 from instaface.draft import reworked
 from instaface.editor import in_background
+from instaface.evaluation.cases import Case
+from instaface.evaluation.systems import EditorSystem, SystemOptions
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +67,13 @@ def test_it_is_the_default_where_the_head_moves(edits):
     found = {name: result.renderer for name, result in by_default.items()}
     assert found == {"turned": "diffusion", "smiling": "geometric", "lit": "geometric"}
     assert np.array_equal(by_default["turned"].image.pixels, edits[1].image.pixels)
+
+
+def test_a_report_on_the_default_shows_what_an_edit_gets_without_a_renderer(edits):
+    face, case = edits[0].face, Case(Path("astronaut.png"), "turned", Edit(yaw=25))
+    for name, expected in zip(("geometric", "default"), edits, strict=True):
+        made = EditorSystem(SystemOptions(name)).render(face, case, expected.parameters)
+        assert np.array_equal(made.pixels, expected.image.pixels)
 
 
 def test_its_edits_are_close_to_the_drafts(edits):

@@ -25,7 +25,7 @@ DRIVEN_PROTOCOLS = ("self-reenactment", "cross-reenactment")
 PERSONALISATION = "personalisation"
 DRIVEN_TABLES = ("control", "identity", "preservation", "realism", "reenactment", "speed")
 
-Renderer = Annotated[str, typer.Option(help="Who edits; see [b]instaface edit[/b].")]
+Renderer = Annotated[str, typer.Option(help="Who edits; see [b]instaface edit[/b]; [b]default[/b]: as it chooses.")]
 Grid = Annotated[
     str,
     typer.Option("--edits", metavar="GRID", help="[b]default[/b] (12 edits), [b]control[/b] (30), or a YAML file."),

@@ -52,12 +52,15 @@ class System(Protocol):
         """
 
 
+BY_DEFAULT = "default"  # the renderer that an edit gets where none is asked for
+
+
 @dataclass(frozen=True)
 class SystemOptions:
     """Which system: pictures in ``outputs`` where given, else the editor with these options.
 
     Attributes:
-        renderer: of the editor.
+        renderer: of the editor; "default" for the one that it chooses for each edit.
         outputs: folder of another tool's pictures.
         face_model: of the editor.
         model: folder or hub id of the diffusion renderer's model, None for the one that ships.
@@ -83,8 +86,9 @@ class SystemOptions:
         """Raises InstaFaceError where the options do not fit together, before any photo is read."""
         from instaface.editor import RENDERERS
 
-        if self.renderer not in RENDERERS:
-            raise InstaFaceError(f"--renderer {self.renderer!r} is unknown, allowed are {', '.join(RENDERERS)}")
+        if self.renderer not in (BY_DEFAULT, *RENDERERS):
+            allowed = ", ".join((BY_DEFAULT, *RENDERERS))
+            raise InstaFaceError(f"--renderer {self.renderer!r} is unknown, allowed are {allowed}")
         if self.renderer != "diffusion" and (self.model or self.personal):
             raise InstaFaceError(f"--model and --personal are for --renderer diffusion, not {self.renderer}")
         if self.renderer == "diffusion":
@@ -125,6 +129,7 @@ class EditorSystem:
         from instaface.editor import Editor
 
         self.options = options
+        self._renderer = None if options.renderer == BY_DEFAULT else options.renderer
         self.editor = Editor(options.face_model, options.model, str(options.personal) if options.personal else None)
         self._personal: Path | None = None
         self._measured: tuple[TrackedFace, TrackedFace] | None = None  # the last source, in the editor's own terms
@@ -135,7 +140,7 @@ class EditorSystem:
         if source.model != self.editor.model.name:
             face, edit = self._in_own_terms(source, case)
         start, busy = time.perf_counter(), time.process_time()
-        result = self.editor.edit(face, edit, renderer=self.options.renderer)
+        result = self.editor.edit(face, edit, renderer=self._renderer)
         seconds, busy = time.perf_counter() - start, time.process_time() - busy
         return Output(result.image.pixels, seconds, busy, result.coverage if face is source else None)
 
