@@ -326,17 +326,20 @@ def test_where_one_surface_ends_before_another_no_pixel_is_left_out_and_none_is_
     pixels[gap] = 255
     opacity, moved = np.where(gap, 0.2, 1).astype(np.float32), np.ones_like(row)
     jagged = pixels.copy()
-    soften_seams(pixels, seams := _seams(source, opacity, moved))
+    no_features = np.zeros((SIZE, SIZE), bool)
+    soften_seams(pixels, seams := _seams(source, opacity, moved, no_features))
     assert gap[8:-8].sum() > 50
     assert pixels[gap][8:-8].max() < 190  # the wall's brightness is 255
     steps = np.abs(np.diff(pixels[..., 0].astype(int), axis=1)).max(1)
     assert np.median(steps) < 110 < 140 <= np.abs(np.diff(jagged[..., 0].astype(int), axis=1)).max(1).min()
     assert (pixels == jagged)[~seams].all()
-    assert not _seams(source, opacity, 0 * moved).any()  # the photo's own edges are soft already
+    assert not _seams(source, opacity, 0 * moved, no_features).any()  # the photo's own edges are soft already
+    assert not _seams(source, opacity, moved, ~no_features).any()  # lids and lips stay sharp
 
 
 def test_an_outline_before_the_background_is_no_seam():
     row, column = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     person = column < 128
     source = np.stack([column + np.where(person, 40, 0), row], -1).astype(np.float32)
-    assert not _seams(source, person.astype(np.float32), np.ones_like(row))[:, 128:].any()
+    nothing = np.zeros((SIZE, SIZE), bool)
+    assert not _seams(source, person.astype(np.float32), np.ones_like(row), nothing)[:, 128:].any()

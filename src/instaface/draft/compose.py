@@ -77,7 +77,7 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array, skin: l
     coverage, mask = (np.empty_like(alpha) for _ in range(2))
     given = scene.plate, scene.photo, colour, alpha, moved, ratio, seen, known, scene.person, scene.inside
     in_bands(kernels.finish_rows, height, None, *given, pixels, appearance, coverage, mask)
-    seams = _seams(source, opacity, mask)
+    seams = _seams(source, opacity, mask, scene.features)
     soften_seams(pixels, seams)
     seams &= coverage >= kernels.KNOWN
     appearance[seams] = pixels[seams]
@@ -90,14 +90,20 @@ GAP = 5  # pixels: narrower ones between two surfaces do not show what is behind
 SOFTNESS = 0.7  # pixels
 
 
-def _seams(source: Array, opacity: Array, mask: Array) -> Mask:
-    """(H, W) pixels of what has moved at which one surface ends before another one; outlines before the background
-    are soft already."""
+def _seams(source: Array, opacity: Array, mask: Array, features: Mask) -> Mask:
+    """(H, W) pixels of what has moved at which one surface ends before another one.
+
+    Outlines before the background are soft already, and so are lids, lips and nostrils: what comes from the photo's
+    ``features``, an (H, W) mask over it, stays as sharp as it is.
+    """
     apart = np.empty(opacity.shape, np.uint8)
     in_bands(kernels.apart_rows, len(apart), None, source, SEAM * max(opacity.shape), apart)
     closed = cv2.morphologyEx((opacity > 0.95).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((GAP, GAP)))
     beside = np.ones((3, 3))
-    return (cv2.dilate(apart, beside) & cv2.erode(closed, beside)).astype(bool) & (mask > 0.5)
+    seams = (cv2.dilate(apart, beside) & cv2.erode(closed, beside)).astype(bool) & (mask > 0.5)
+    column, row = source[seams].astype(int).T.clip(0, [[features.shape[1] - 1], [features.shape[0] - 1]])
+    seams[seams] = ~features[row, column]
+    return seams
 
 
 def soften_seams(pixels: NDArray[np.uint8], seams: Mask) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
+FEATURES = ("brows", "eyes", "nose", "lips")
 ROW_EDGE = 0.025  # of the canvas's longer side: twice how far teeth colour what is around them
 
 
@@ -161,6 +162,16 @@ class Scene:
             name: (np.ascontiguousarray(colour), np.ascontiguousarray(opacity), (opacity > 0) * self.inside)
             for name, (colour, opacity) in parts.items()
         }
+
+    @cached_property
+    def features(self) -> NDArray[np.bool_]:
+        """(H, W) where the photo shows brows, eyes, nose and mouth, and what lies between them."""
+        regions = [np.asarray(self.model.regions[name]) for name in FEATURES if name in self.model.regions]
+        inside = np.zeros(self.depth.shape, np.uint8)
+        if regions:
+            points = self.camera.project(self.vertices[np.concatenate(regions)])[:, :2].astype(np.float32)
+            cv2.fillConvexPoly(inside, np.rint(cv2.convexHull(points)).astype(np.int32), 1)
+        return inside > 0
 
     @cached_property
     def positions(self) -> Array:
