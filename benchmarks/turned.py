@@ -33,6 +33,7 @@ from instaface.training.shards import TRAINING, Shards
 
 AHEAD = 4.0  # degrees: heads turned by less look ahead
 ALIKE = 6.0  # degrees: heads whose yaw differs by less are turned as far
+FEWEST = 20  # photos of such heads; of fewer nothing is said
 
 
 def picture_of(shards: Shards, number: int) -> NDArray[np.uint8]:
@@ -63,21 +64,22 @@ def classifier_table(shards: Shards, numbers: NDArray[np.int64], yaw: NDArray[np
 
 def patch_table(report: Path, shards: Shards, numbers: NDArray[np.int64], yaw: NDArray[np.float64]) -> Table:
     """Patch distance of a report's edits where they invent, and of real photos at the same places."""
-    table = Table("edit", "photos", "of its edits", "of real heads turned as far", "of real heads that look ahead")
-    for name, degrees in {
-        n: float(e.yaw) for n, e in load_grid().items() if n in turn_sizes(load_grid()) and e.yaw
-    }.items():
+    table = Table("edit", "of its edits", "real photos", "of heads turned as far", "of heads that look ahead")
+    grid = load_grid()
+    for name, degrees in ((name, grid[name].yaw) for name in turn_sizes(grid) if grid[name].yaw):
         sources = sorted(path.name.split("__")[0] for path in (report / VIEWS).glob(f"*__{name}.mask.png"))
-        rng, sets = np.random.default_rng(0), {}
-        for key, wanted in (("turned", degrees), ("ahead", 0.0)):
+        edits = [_read(view_path(report, f"{source}__{name}")) for source in sources]
+        scores, found = [distance(report, name, sources, edits)], []
+        for wanted in (degrees, 0.0):
             alike = numbers[np.abs(yaw - wanted) < ALIKE]
-            sets[key] = [picture_of(shards, int(k)) for k in rng.choice(alike, len(sources), len(alike) < len(sources))]
-        sets["edits"] = [_read(view_path(report, f"{source}__{name}")) for source in sources]
-        scores = {key: distance(report, name, sources, made) for key, made in sets.items()}
-        turned = int((np.abs(yaw - degrees) < ALIKE).sum())
-        table.add_row(
-            name, f"{min(turned, len(sources))}", *(f"{scores[key]:.0f}" for key in ("edits", "turned", "ahead"))
-        )
+            found.append(len(alike))
+            if len(alike) >= FEWEST:
+                chosen = np.random.default_rng(0).choice(alike, len(sources), replace=len(alike) < len(sources))
+                scores.append(distance(report, name, sources, [picture_of(shards, int(k)) for k in chosen]))
+            else:
+                scores.append(float("nan"))
+        values = [f"{score:.0f}" for score in scores]
+        table.add_row(name, values[0], f"{found[0]}; {found[1]}", *values[1:])
     return table
 
 
