@@ -130,6 +130,16 @@ def test_a_correction_that_takes_nothing_away_from_the_background_is_left_out():
     assert worth_it(grain, np.empty((0, 0), np.float32)) is grain
 
 
+def test_a_black_and_white_photo_stays_so(edited):
+    face, _, parameters, model = edited
+    grey = np.repeat(np.rint(face.photo.pixels.mean(-1, keepdims=True)).astype(np.uint8), 3, -1)
+    face = replace(face, photo=replace(face.photo, pixels=grey))
+    drawn = draft(face, parameters, model)
+    made = render(tiny_pipeline(), face, drawn, parameters, model).astype(int)
+    assert np.abs(made - drawn.pixels).max() > 3
+    assert np.ptp(made, axis=-1).max() <= np.ptp(drawn.pixels.astype(int), axis=-1).max() + 1
+
+
 def test_a_model_or_adapter_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InstaFaceError, match="--model"):

@@ -19,6 +19,7 @@ from instaface.diffusion.conditions import Canvas, conditions, picture
 from instaface.diffusion.light import LightModel
 from instaface.draft import Draft
 from instaface.draft.fill import smoothstep
+from instaface.draft.texture import greyish
 from instaface.errors import InstaFaceError
 from instaface.face import FaceParameters, MorphableModel
 from instaface.recognise import load_recogniser
@@ -150,6 +151,8 @@ def render(
         )
     levels = canvas.take(correction.cpu()[0].permute(1, 2, 0).numpy() * 127.5)
     levels = worth_it(levels, drawn.opacity)
+    if greyish(face.frame_pixels):  # a black-and-white photo stays so
+        levels = levels.mean(-1, keepdims=True)
     corrected = np.clip(np.rint(drawn.pixels + levels), 0, 255).astype(np.uint8)
     return np.where(drawn.mask[..., None] > 0, corrected, drawn.pixels)
 
