@@ -151,7 +151,7 @@ def render(
         )
     levels = canvas.take(correction.cpu()[0].permute(1, 2, 0).numpy() * 127.5)
     levels = worth_it(levels, drawn.opacity)
-    if greyish(face.frame_pixels):  # a black-and-white photo stays so
+    if greyish(face.frame_pixels.astype(np.float32)):  # a black-and-white photo stays so
         levels = levels.mean(-1, keepdims=True)
     corrected = np.clip(np.rint(drawn.pixels + levels), 0, 255).astype(np.uint8)
     return np.where(drawn.mask[..., None] > 0, corrected, drawn.pixels)
