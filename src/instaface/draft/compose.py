@@ -78,6 +78,7 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array, skin: l
     given = scene.plate, scene.photo, colour, alpha, moved, ratio, seen, known, scene.person, scene.inside
     in_bands(kernels.finish_rows, height, None, *given, pixels, appearance, coverage, mask)
     seams = _seams(source, opacity, mask, scene.features)
+    seams[worn.window] &= worn.alpha < kernels.VISIBLE  # its edges are soft
     soften_seams(pixels, seams)
     seams &= coverage >= kernels.KNOWN
     appearance[seams] = pixels[seams]
