@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -26,7 +25,7 @@ from rich.table import Table
 from instaface.evaluation.cases import load_grid, turn_sizes
 from instaface.evaluation.detection import area_under_roc, detection_scores, features
 from instaface.evaluation.patches import laplacian_pyramid
-from instaface.evaluation.realism import FOLDS, excess_measure, patches_in
+from instaface.evaluation.realism import FOLDS, excess_measure, patches_in, read_mask, read_view
 from instaface.evaluation.regions import view
 from instaface.evaluation.run import VIEWS, invented_path, view_path
 from instaface.training.shards import TRAINING, Shards
@@ -68,7 +67,7 @@ def patch_table(report: Path, shards: Shards, numbers: NDArray[np.int64], yaw: N
     grid = load_grid()
     for name, degrees in ((name, grid[name].yaw) for name in turn_sizes(grid) if grid[name].yaw):
         sources = sorted(path.name.split("__")[0] for path in (report / VIEWS).glob(f"*__{name}.mask.png"))
-        edits = [_read(view_path(report, f"{source}__{name}")) for source in sources]
+        edits = [read_view(view_path(report, f"{source}__{name}")) for source in sources]
         scores, found = [distance(report, name, sources, edits)], []
         for wanted in (degrees, 0.0):
             alike = numbers[np.abs(yaw - wanted) < ALIKE]
@@ -87,14 +86,10 @@ def distance(report: Path, edit: str, sources: list[str], made: list[NDArray[np.
     """Excess of the patch distance of pictures, one for each source, where the report's edit invents."""
     found = []
     for source, picture in zip(sources, made, strict=True):
-        mask = np.asarray(Image.open(invented_path(report, f"{source}__{edit}"))) > 127
-        pyramids = laplacian_pyramid(picture), laplacian_pyramid(_read(view_path(report, source)))
+        mask = read_mask(invented_path(report, f"{source}__{edit}"))
+        pyramids = laplacian_pyramid(picture), laplacian_pyramid(read_view(view_path(report, source)))
         found.append(patches_in(mask, *pyramids, len(found)))
     return excess_measure(found, ("excess", "floor"))(range(len(found)))["excess"]
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(path).convert("RGB"))
 
 
 def main() -> None:

@@ -136,13 +136,14 @@ def render(
         (h, w, 3) uint8 over the face's frame; where the edit's mask is 0, the draft as it is.
     """
     canvas = Canvas.of(face, pipeline.config.size)
+    source = canvas.put(face.frame_pixels)
     given = conditions(face, drawn, edited, model, canvas, pipeline.config.convention)
     recogniser = load_recogniser(pipeline.config.recogniser)
     embedding = torch.from_numpy(recogniser.embed_face(face.photo.pixels, face.landmarks))[None]
     with _arithmetic(pipeline.device):
         correction = pipeline.correction(
             maps=given.maps,
-            source=picture(canvas.put(face.frame_pixels)),
+            source=picture(source),
             face_embedding=embedding,
             draft=given.draft,
             region=given.region,
@@ -151,7 +152,7 @@ def render(
         )
     levels = canvas.take(correction.cpu()[0].permute(1, 2, 0).numpy() * 127.5)
     levels = worth_it(levels, drawn.opacity)
-    if greyish(face.frame_pixels.astype(np.float32)):  # a black-and-white photo stays so
+    if greyish(source):  # a black-and-white photo stays so
         levels = levels.mean(-1, keepdims=True)
     corrected = np.clip(np.rint(drawn.pixels + levels), 0, 255).astype(np.uint8)
     return np.where(drawn.mask[..., None] > 0, corrected, drawn.pixels)

@@ -92,7 +92,7 @@ def realism_of_edit(
 def _measures(folder: Path, pairs: Sequence[tuple[str, str]], places: Path) -> list[Measure]:
     photos = [view_path(folder, source) for source, _ in pairs]
     edits = [view_path(folder, name) for _, name in pairs]
-    masks = [_read_mask(invented_path(places, name)) for _, name in pairs]
+    masks = [read_mask(invented_path(places, name)) for _, name in pairs]
     measures = [*_patch_measures(edits, photos, masks), _auc_measure(edits, photos)]
     return measures if missing(INCEPTION) else [*measures, _inception_measure(edits, photos)]
 
@@ -133,7 +133,7 @@ def _patch_measures(edits: list[Path], photos: list[Path], masks: Sequence[NDArr
     """Patch distance of whole pictures, and of what was invented; patches lie at the same places in edit and photo."""
     whole, invented = [], []
     for edit, photo, mask in zip(edits, photos, masks, strict=True):
-        pyramids = laplacian_pyramid(_read(edit)), laplacian_pyramid(_read(photo))
+        pyramids = laplacian_pyramid(read_view(edit)), laplacian_pyramid(read_view(photo))
         seed = zlib.crc32(photo.stem.encode())
         whole.append(patches_in(np.ones(pyramids[0][0].shape[:2], bool), *pyramids, seed))
         invented.append(patches_in(mask, *pyramids, seed))
@@ -166,7 +166,7 @@ def excess_measure(found: list[PatchesByLevel], names: tuple[str, str]) -> Measu
 
 def _auc_measure(edits: list[Path], photos: list[Path]) -> Measure:
     count = len(photos)
-    made, real = np.array([features(_read(path)) for path in edits]), np.array([_features(path) for path in photos])
+    made, real = np.array([features(read_view(path)) for path in edits]), np.array([_features(path) for path in photos])
     real_scores, scores = detection_scores(real, made, [k % min(FOLDS, count) for k in range(count)])
     return lambda people: {AUC: area_under_roc(real_scores[list(people)], scores[list(people)])}
 
@@ -184,21 +184,22 @@ def _inception_measure(edits: list[Path], photos: list[Path]) -> Measure:
 @lru_cache(maxsize=1000)
 def _features(path: Path) -> NDArray[np.float32]:
     """Of a photo, which every edit is held against."""
-    return features(_read(path))
+    return features(read_view(path))
 
 
 @lru_cache(maxsize=1000)
 def _inception(path: Path) -> NDArray[np.float64]:
-    return inception_features(_read(path)[None])
+    return inception_features(read_view(path)[None])
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
+def read_view(path: Path) -> NDArray[np.uint8]:
+    """(H, W, 3) stored view."""
     from PIL import Image
 
     return np.asarray(Image.open(path).convert("RGB"))
 
 
-def _read_mask(path: Path) -> NDArray[np.bool_]:
+def read_mask(path: Path) -> NDArray[np.bool_]:
     """(H, W) bool; a mask that is not there is empty."""
     from PIL import Image
 

@@ -9,6 +9,8 @@ from diffusers.training_utils import compute_snr
 from torch import Tensor
 from torch.nn import functional as F
 
+from instaface.training.features import weighted_mean
+
 AMPLITUDE_FLOOR = 1e-3  # an eighth of a level of 255, so that the root has a gradient where there is no detail
 
 
@@ -60,7 +62,7 @@ def detail_error(made: Tensor, photo: Tensor, region: Tensor) -> Tensor:
             energy = F.avg_pool2d(region * (picture - coarse).square(), DETAIL_WINDOW, stride=DETAIL_WINDOW // 2)
             amplitudes.append((energy / weights.clamp(min=1e-3) + DETAIL_FLOOR**2).log() / 2)
         difference = (amplitudes[0] - amplitudes[1]).abs().mean(1, keepdim=True)
-        differences.append((difference * weights).sum() / weights.sum().clamp(min=1e-3 * weights.numel()))
+        differences.append(weighted_mean(difference, weights))
         made, photo, region = F.avg_pool2d(made, 2), F.avg_pool2d(photo, 2), F.avg_pool2d(region, 2)
     return torch.stack(differences).mean()
 

@@ -10,15 +10,7 @@ PATCH = 8  # pixels of the picture for each pixel of the latent, along one side
 
 
 class AutoencoderLayers(nn.Module):
-    """What :class:`~instaface.diffusion.autoencoder.Autoencoder` computes.
-
-    Args:
-        latent_channels: channels of the latent.
-        widths: channels of the convolutions at a quarter and at an eighth of the picture's size.
-        encoder_layers: residual blocks at a quarter and at an eighth.
-        decoder_layers: the same of the decoder.
-        decoder_widths: the same as ``widths``, of the decoder.
-    """
+    """What :class:`~instaface.diffusion.autoencoder.Autoencoder` computes, which says what the arguments are."""
 
     latent_mean: Tensor
     latent_std: Tensor
