@@ -64,10 +64,11 @@ def main() -> None:
         for face in find(photo)[:1]:
             maps = render_maps(model, face.parameters, face.camera)
             mask = torch.from_numpy(region_mask(model, maps, "face", "eyes"))
-            given = picture(photo.pixels)
+            given = torch.from_numpy(picture(photo.pixels))[None]
             row = figures(round_trip(vae, given), given, mask)
-            for name, value in maps.for_network().items() if k in with_maps else ():
-                row[f"PSNR of {name}, dB"] = float(psnr(round_trip(vae, value[None]), value[None]))
+            for name, values in maps.for_network().items() if k in with_maps else ():
+                value = torch.from_numpy(values)[None]
+                row[f"PSNR of {name}, dB"] = float(psnr(round_trip(vae, value), value))
             rows.append(row)
 
     table = Table(title=f"{options.model}, {len(rows)} photos held out")

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from instaface.diffusion.corrector import load_pipeline
 from instaface.diffusion.pipeline import InstaFacePipeline
-from instaface.diffusion.renderer import load_pipeline
 from instaface.evaluation.detection import area_under_roc, detection_scores, features
 from instaface.evaluation.patches import laplacian_pyramid
 from instaface.evaluation.realism import FOLDS, excess_measure, patches_in

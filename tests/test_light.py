@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from instaface.assets import MINI
+from instaface.diffusion.corrector import Corrector, load_pipeline
 from instaface.diffusion.light import LightModel
 from instaface.diffusion.light.schedule import Schedule
 from instaface.diffusion.pipeline import InstaFacePipeline
-from instaface.diffusion.renderer import load, load_pipeline
 
 
 def given(height: int, width: int) -> dict:
@@ -41,5 +41,7 @@ def test_it_corrects_as_the_pipeline_does_to_the_bit(bits, steps, strength, nois
 
 
 def test_it_is_what_the_model_that_ships_is_loaded_as_and_nothing_else():
-    assert isinstance(load(), LightModel) and load() is load()
-    assert load(str(MINI)) is load_pipeline(str(MINI), None)
+    loaded, again, named = Corrector.load(), Corrector.load(), Corrector.load(str(MINI))
+    assert isinstance(loaded._pipeline, LightModel) and loaded._pipeline is again._pipeline
+    assert named._pipeline is load_pipeline(str(MINI), None)
+    assert (loaded.size, loaded.convention) == (named.size, named.convention) == (512, "instaface")

@@ -11,10 +11,9 @@ from skimage import data
 
 from instaface import Edit, Editor
 from instaface.assets import MINI
+from instaface.diffusion.corrector import load_pipeline
 from instaface.diffusion.cost import pipeline_cost
-from instaface.diffusion.renderer import load_pipeline
 from instaface.draft import reworked
-from instaface.editor import in_background
 from instaface.evaluation.cases import Case
 from instaface.evaluation.systems import EditorSystem, SystemOptions
 
@@ -84,9 +83,3 @@ def test_its_edits_are_close_to_the_drafts(edits):
     window = np.s_[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
     change = np.abs(made.image.pixels[window].astype(int) - drawn.image.pixels[window])[region]
     assert change.mean() < 25
-
-
-def test_what_is_loaded_in_the_background_is_had_or_raised_when_it_is_asked_for():
-    assert in_background(lambda a, b: a + b, 2, 3).result() == 5
-    with pytest.raises(ZeroDivisionError):
-        in_background(lambda: 1 / 0).result()

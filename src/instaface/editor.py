@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +27,8 @@ from instaface.track.models import face_model as load_face_model
 if TYPE_CHECKING:
     from PIL import Image
 
-    from instaface.diffusion.light import LightModel
-    from instaface.diffusion.pipeline import InstaFacePipeline
+    from instaface.diffusion.interface import Corrects
 
-T = TypeVar("T")
 RENDERERS = ("geometric", "diffusion")
 
 INSIDE_MOUTH = ("teeth", "gums", "tongue", "mouth")
@@ -91,20 +87,27 @@ class Editor:
     A face is taken apart once and then edited any number of times: edits of one face after another are quick.
     """
 
-    def __init__(self, face_model: str = FACE_MODELS[0], model: str | None = None, personal: str | None = None) -> None:
+    def __init__(
+        self,
+        face_model: str = FACE_MODELS[0],
+        model: str | None = None,
+        personal: str | None = None,
+        corrector: Corrects | None = None,
+    ) -> None:
         """With the face model that ships, or ``"flame"`` with DECA from files that the user adds.
 
         Args:
             face_model: "openhead" or "flame".
             model: folder or hub id of the diffusion renderer's model, by default the one that ships.
             personal: LoRA file for it, of one person.
+            corrector: what runs that model; by default it is loaded here when it is first needed.
 
         Raises:
             InstaFaceError: an unknown face model, or its files were not added.
         """
         self.model, self._track = load_face_model(face_model)
         self._diffusion = (model, personal)
-        self._pipeline: Future[InstaFacePipeline | LightModel] | None = None
+        self._corrector = corrector
         self._scene: tuple[TrackedFace, Scene] | None = None
 
     def track(self, photo: str | Path | bytes | Image.Image | NDArray[Any] | Photo) -> list[TrackedFace]:
@@ -114,12 +117,6 @@ class Editor:
             InstaFaceError: the photo cannot be read, see :func:`instaface.photo.read_photo`.
         """
         return self._track(read_photo(photo))
-
-    def prepare(self, edit: Edit, renderer: str | None = None) -> None:
-        """Starts to load what an edit will need, on another core while a face is being found: a model takes seconds."""
-        default = RENDERERS[edit.moves_head and self._has_model]
-        if (renderer or default) == "diffusion" and self._pipeline is None:
-            self._pipeline = in_background(_load_diffusion, *self._diffusion)
 
     @property
     def _has_model(self) -> bool:
@@ -243,9 +240,11 @@ class Editor:
         """The draft as the diffusion model corrects it."""
         from instaface.diffusion.renderer import render
 
-        self.prepare(Edit(), "diffusion")
-        assert self._pipeline is not None
-        return render(self._pipeline.result(), face, drawn, edited, self.model, seed)
+        if self._corrector is None:
+            from instaface.diffusion.corrector import Corrector
+
+            self._corrector = Corrector.load(*self._diffusion)
+        return render(self._corrector, self.model, face, drawn, edited, seed)
 
     def _unedited(self, face: TrackedFace, renderer: str, seed: int, timings: dict[str, float]) -> EditResult:
         """The input itself: nothing is rendered, nothing is touched."""
@@ -263,26 +262,6 @@ class Editor:
             seed=seed,
             timings=timings,
         )
-
-
-def _load_diffusion(model: str | None, personal: str | None) -> InstaFacePipeline | LightModel:
-    from instaface.diffusion.renderer import load
-
-    return load(model, personal)
-
-
-def in_background(function: Callable[..., T], *arguments: Any) -> Future[T]:
-    """What a function will return, or raise, from a thread that nobody waits for at the end of the program."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(function(*arguments))
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
 
 
 def choose(faces: Sequence[TrackedFace], which: str) -> list[TrackedFace]:

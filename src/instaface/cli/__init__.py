@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -22,6 +23,8 @@ def main() -> None:
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         _fail(f"this should not have happened ({reason}); INSTAFACE_DEBUG=1 shows where, please report it", 1)
+    finally:
+        gc.freeze()  # else Python looks through all that was ever loaded before it ends: half a second
 
 
 def _fail(message: object, status: int) -> None:

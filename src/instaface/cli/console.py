@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from instaface.diffusion.process import CorrectorProcess
+from instaface.edit import Edit
 from instaface.errors import InstaFaceError
 
 if TYPE_CHECKING:
@@ -30,13 +32,23 @@ def working(what: str) -> Iterator[None]:
 
 
 @cache
-def editor(face_model: str, model: str | None = None, personal: str | None = None) -> Editor:
-    """The editor of this process; loading it takes a moment."""
+def editor(face_model: str, model: str | None = None, personal: str | None = None, diffuses: bool = False) -> Editor:
+    """The editor of this process; loading it takes a moment. With ``diffuses``, the diffusion renderer gets ready
+    meanwhile."""
     gc.set_threshold(GARBAGE)
+    corrector = CorrectorProcess(model, personal)
+    if diffuses:
+        corrector.start()
     with working("Loading the face model"):
         from instaface.editor import Editor
 
-        return Editor(face_model, model, personal)
+        return Editor(face_model, model, personal, corrector)
+
+
+def may_diffuse(edit: Edit, renderer: str | None, face_model: str, model: str | None, driven: str = "") -> bool:
+    """Whether an edit may come to the diffusion renderer, as far as can be told before the face is seen."""
+    by_default = (edit.moves_head or "pose" in driven) and (model is not None or face_model == "openhead")
+    return renderer == "diffusion" or (renderer is None and by_default)
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def run(folder: Path) -> None:
         steps[name], clock = steps.get(name, 0.0) + now - clock, now
 
     # 1. Load.
-    editor = console.editor("openhead")
+    editor = console.editor("openhead", diffuses=True)
     lap("load libraries and face model")
     from skimage.data import astronaut
 

@@ -43,7 +43,9 @@ class Job:
     @property
     def editor(self) -> Editor:
         """The editor that does it."""
-        return console.editor(self.face_model, self.model, self.personal)
+        driven = self.drive_what if self.drive else ""
+        diffuses = console.may_diffuse(self.edit, self.renderer, self.face_model, self.model, driven)
+        return console.editor(self.face_model, self.model, self.personal, diffuses)
 
 
 @dataclass
@@ -161,7 +163,6 @@ def _results(job: Job, source: Path, driver: TrackedFace | None) -> list[EditRes
     editor = job.editor
     from instaface.editor import choose
 
-    editor.prepare(job.edit, job.renderer)
     with console.working("Finding the face"):
         faces = choose(editor.track(photo), job.face)
     with console.working("Editing"):

@@ -39,10 +39,10 @@ def run(
     if suffix == ".mp4" and not output.is_dir():
         find_ffmpeg(output)
     photo = read_photo(path)
-    editor = console.editor(face_model)
+    diffuses = console.may_diffuse(edits[-1], renderer, face_model, None)
+    editor = console.editor(face_model, diffuses=diffuses)
     from instaface.editor import choose
 
-    editor.prepare(edits[-1], renderer)
     with console.about(path), console.working("Finding the face"):
         faces = choose(editor.track(photo), which)
     options: dict[str, Any] = {"renderer": renderer, "seed": seed}

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from instaface.diffusion.interface import Conditions
 from instaface.draft import Draft, reworked
 from instaface.face import Camera, FaceParameters, MorphableModel
-from instaface.render import seen_region
-from instaface.render.conventions import network_maps
+from instaface.render import render_maps, seen_region
 from instaface.track import TrackedFace
 
 KEPT = ("eyes", "mouth", "teeth", "gums", "tongue")  # parts of the face model that stay as they are drawn
+OURS = "instaface"  # how maps are coded
 MULTIPLE = 32  # sides of the canvas, so that every level of the U-Net has whole pixels
 
 
@@ -64,30 +63,13 @@ class Canvas:
         return cv2.resize(part, self.frame, interpolation=how)
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """What the pipeline takes for one edit, batch of 1, over a canvas of H x W pixels.
-
-    Attributes:
-        maps: name to (1, 3, H, W) float32 in -1..1: normals, albedo, rendering, appearance, coverage.
-        draft: (1, 3, H, W) float32 in -1..1.
-        region: (1, 1, H, W) float32 0..1, how far the networks may change the draft: as of
-            :func:`instaface.draft.reworked`; 0 where the photo's own pixels stay, in the eyes, which say who it is, and
-            in the mouth, of which portraits show little more than a row of teeth.
-    """
-
-    maps: dict[str, Tensor]
-    draft: Tensor
-    region: Tensor
-
-
 def conditions(
     face: TrackedFace,
     drawn: Draft,
     edited: FaceParameters,
     model: MorphableModel,
     canvas: Canvas,
-    convention: str = "instaface",
+    convention: str = OURS,
     with_rendered: bool = True,
 ) -> Conditions:
     """The geometric edit as the networks take it.
@@ -101,23 +83,27 @@ def conditions(
         convention: of normals, albedo and rendering, the model's config says which.
         with_rendered: whether to render these.
     """
-    maps: dict[str, Tensor] = {}
-    if with_rendered:
-        rendered = network_maps(convention, model, edited, canvas.camera(face.frame_camera))
-        maps = {name: value[None] for name, value in rendered.items()}
+    camera = canvas.camera(face.frame_camera)
+    maps = _rendered(convention, model, edited, camera) if with_rendered else {}
     coverage, mask = (canvas.put(part, outside) for part, outside in ((drawn.coverage, 1.0), (drawn.mask, 0.0)))
     maps["appearance"] = picture(canvas.put(drawn.appearance))
-    maps["coverage"] = _tensor(2 * coverage - 1).expand(-1, 3, -1, -1)
-    kept = seen_region(model, edited, canvas.camera(face.frame_camera), *KEPT).astype(np.float32)
+    maps["coverage"] = np.repeat(2 * coverage[None] - 1, 3, 0)
+    kept = seen_region(model, edited, camera, *KEPT).astype(np.float32)
     region = reworked(coverage) * mask * (1 - cv2.GaussianBlur(kept, (0, 0), 1.5))
-    return Conditions(maps, picture(canvas.put(drawn.pixels)), _tensor(region))
+    source, shown = (picture(canvas.put(pixels)) for pixels in (face.frame_pixels, drawn.pixels))
+    return Conditions(maps, source, shown, region[None])
 
 
-def picture(pixels: NDArray) -> Tensor:
-    """(H, W, 3) 0..255 to (1, 3, H, W) float32 in -1..1."""
-    return _tensor(np.asarray(pixels, np.float32) / 127.5 - 1)
+def _rendered(
+    convention: str, model: MorphableModel, edited: FaceParameters, camera: Camera
+) -> dict[str, NDArray[np.float32]]:
+    if convention == OURS:
+        return render_maps(model, edited, camera).for_network()
+    from instaface.render.conventions import network_maps  # which takes PyTorch
+
+    return {name: values.numpy() for name, values in network_maps(convention, model, edited, camera).items()}
 
 
-def _tensor(values: NDArray[np.float32]) -> Tensor:
-    values = values if values.ndim == 3 else values[..., None]
-    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1), np.float32))[None]
+def picture(pixels: NDArray) -> NDArray[np.float32]:
+    """(H, W, 3) 0..255 to (3, H, W) float32 in -1..1."""
+    return np.ascontiguousarray((np.asarray(pixels, np.float32) / 127.5 - 1).transpose(2, 0, 1))

@@ -111,7 +111,7 @@ class SystemOptions:
         }
 
     def _pipeline(self) -> Any:
-        from instaface.diffusion.renderer import load_pipeline
+        from instaface.diffusion.corrector import load_pipeline
 
         return load_pipeline(self.model, None)
 
@@ -152,7 +152,7 @@ class EditorSystem:
         adapter = folder / f"{case.source}.safetensors"
         if self._personal == adapter:
             return
-        from instaface.diffusion.renderer import load_pipeline
+        from instaface.diffusion.corrector import load_pipeline
         from instaface.editor import Editor
 
         load_pipeline.cache_clear()

@@ -68,7 +68,8 @@ def network_maps(
 
 
 def _instaface(model: MorphableModel, parameters: FaceParameters, camera: Camera) -> dict[str, Tensor]:
-    return render_maps(model, parameters, camera).for_network()
+    maps = render_maps(model, parameters, camera).for_network()
+    return {name: torch.from_numpy(values) for name, values in maps.items()}
 
 
 def recentred(flame: FLAME, edited: FaceParameters, source: FaceParameters) -> FaceParameters:

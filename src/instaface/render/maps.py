@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -15,9 +14,6 @@ from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.face.arrays import Array
 from instaface.face.colour import srgb_from_linear
 from instaface.render.rasterise import Raster, draw, in_bands, look_up, pick
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 NETWORK_MAPS = ("normals", "albedo", "rendering")
 
@@ -54,16 +50,13 @@ class Maps:
         """(H, W, 3) float32 Lambertian rendering, linear RGB 0..1, 0 on the background."""
         return np.minimum(self.albedo * self.shading, 1)
 
-    def for_network(self) -> dict[str, Tensor]:
-        """Each of ``NETWORK_MAPS`` as :func:`encode` codes it, (3, H, W)."""
-        import torch
-
-        mask = torch.from_numpy(self.mask)[None]
-        maps = {name: torch.from_numpy(getattr(self, name)).permute(2, 0, 1) for name in NETWORK_MAPS}
-        return {name: encode(name, values, mask) for name, values in maps.items()}
+    def for_network(self) -> dict[str, NDArray[np.float32]]:
+        """Each of ``NETWORK_MAPS`` as :func:`encode` codes it, (3, H, W) float32."""
+        maps = {name: np.ascontiguousarray(getattr(self, name).transpose(2, 0, 1)) for name in NETWORK_MAPS}
+        return {name: encode(name, values, self.mask[None]) for name, values in maps.items()}
 
 
-def encode(name: str, values: Tensor, mask: Tensor) -> Tensor:
+def encode(name: str, values: Array, mask: Array) -> Array:
     """Code a map as the autoencoder takes photos: -1..1, 0 on the background.
 
     ``normals`` are left as they are. ``albedo`` and ``rendering`` are sRGB-encoded like a photo and scaled to -1..1.
@@ -71,7 +64,7 @@ def encode(name: str, values: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         name: name of the map.
-        values: (..., 3, H, W) as in :class:`Maps`.
+        values: (..., 3, H, W) as in :class:`Maps`; numpy or torch.
         mask: (..., 1, H, W), 0..1.
 
     Returns:

@@ -177,17 +177,17 @@ def as_sample(
     photo = pair.target.photo.pixels[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
     whole = np.ones(pair.target.photo.pixels.shape[:2], np.float32) if pair.weight is None else pair.weight
     weight = canvas.put(whole[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width], 0.0)
-    source = picture(canvas.put(face.frame_pixels))
+    source = torch.from_numpy(given.source)
     embedding = recogniser.embed_face(face.photo.pixels, face.landmarks)
     return {
         **left,
-        "photo": picture(canvas.put(photo))[0],
-        "maps": {name: value[0].contiguous() for name, value in given.maps.items()},
+        "photo": torch.from_numpy(picture(canvas.put(photo))),
+        "maps": {name: torch.from_numpy(values) for name, values in given.maps.items()},
         "given": {name: torch.tensor(float(name in pair.given)) for name in ALL_MAPS},
-        "draft": given.draft[0],
-        "region": given.region[0],
+        "draft": torch.from_numpy(given.draft),
+        "region": torch.from_numpy(given.region),
         "weight": torch.from_numpy(np.ascontiguousarray(weight))[None],
-        "source": (source if random is None else augment(source, random))[0],
+        "source": source if random is None else augment(source[None], random)[0],
         "face": torch.from_numpy(embedding),
     }
 

@@ -83,7 +83,7 @@ class Embedded:
                 f"data {self.shards.folder}: no embeddings of {self.recogniser!r}, stored are {stored}"
             )
         pixels = cv2.resize(prepared.face.photo.pixels, (self.size, self.size), interpolation=cv2.INTER_AREA)
-        photo = picture(pixels)[0]
+        photo = torch.from_numpy(picture(pixels))
         face = torch.from_numpy(prepared.embeddings[self.recogniser])
         return {"photo": photo.flip(-1) if random.random() < 0.5 else photo, "face": face}
 
