@@ -30,6 +30,7 @@ from instaface.training.loop import as_pipeline, load_networks, make_stage, trai
 from instaface.training.losses import (
     clean_of,
     detail_error,
+    grid_error,
     laplacian,
     local_amplitude,
     min_snr_weights,
@@ -377,6 +378,38 @@ def test_the_detail_error_knows_amounts_at_every_octave_but_not_places_and_only_
     made = (0.5 * fine).requires_grad_()
     detail_error(made, fine, everywhere).backward()
     assert (made.grad * made).sum() < 0  # more of it is asked for
+
+
+def test_the_grid_error_knows_the_borders_of_patches_and_asks_for_less_of_them():
+    random = torch.Generator().manual_seed(0)
+    grain, everywhere = 0.2 * torch.randn(1, 3, 64, 64, generator=random), torch.ones(1, 1, 64, 64)
+    tiles = 0.2 * torch.randn(1, 3, 8, 8, generator=random).repeat_interleave(8, -1).repeat_interleave(8, -2)
+    moved = tiles.roll((4, 4), (2, 3))
+    for free in (grain, 0 * grain, torch.linspace(-1, 1, 64).expand(1, 3, 64, 64)):
+        assert grid_error(free, everywhere, 8) < 0.1
+    for made in (tiles, tiles.mT, grain + tiles):
+        assert grid_error(made, everywhere, 8) > 0.2
+    assert grid_error(tiles, everywhere, 8) > 1.5 and grid_error(grain + moved, everywhere, 8) < 0.15
+    half = everywhere * (torch.arange(64) < 32)
+    assert grid_error(torch.where(half > 0, grain, tiles), half, 8) < 0.1
+    made = (grain + tiles).requires_grad_()
+    grid_error(made, everywhere, 8).backward()
+    assert (made.grad * tiles).sum() > 0  # less of them is asked for
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_decoder_learns_along_where_it_may_and_the_encoder_never(learns, pretrained, tmp_path):
+    one_step = {**EVERYTHING, "timesteps": (99, 99), "start": "draft", "grid_weight": 1.0, "train_decoder": learns}
+    config = tiny_training(one_step, steps=2, validation_steps=2)
+    before, after = (
+        load_networks(config.model, model).vae.state_dict()
+        for model in (
+            pretrained / "model",
+            train(config, "1", Astronaut(), Astronaut(), tmp_path / "run", pretrained / "model"),
+        )
+    )
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == ({"decoder", "linear_decoder"} if learns else set())
 
 
 def test_the_energy_error_knows_amounts_and_colours_but_not_places():

@@ -119,9 +119,11 @@ class DiffusionStageConfig(StageConfig):
             photo; 0 for none.
         adversarial_weight: weight of deceiving small networks that learn to tell what is made from photos by these
             features; 0 for none.
-        detail_weight: weight of the difference in how much detail there is; 0 for none. All three are for models of
-            one step, which an error alone makes smooth.
-        window: side in pixels of the squares of the crop that these three look at.
+        detail_weight: weight of the difference in how much detail there is; 0 for none.
+        grid_weight: weight of edges along the borders of the autoencoder's patches; 0 for none. All four are for models
+            of one step, which an error alone makes smooth.
+        window: side in pixels of the squares of the crop that these four look at.
+        train_decoder: let the autoencoder's decoder learn along, from these four.
     """
 
     snr_gamma: float | None = 5.0
@@ -141,6 +143,8 @@ class DiffusionStageConfig(StageConfig):
     adversarial_weight: float = Field(0.0, ge=0)
     perceptual_weight: float = Field(0.0, ge=0)
     detail_weight: float = Field(0.0, ge=0)
+    grid_weight: float = Field(0.0, ge=0)
+    train_decoder: bool = False
     window: int = Field(128, ge=64, multiple_of=32)
 
 

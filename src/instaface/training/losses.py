@@ -67,6 +67,26 @@ def detail_error(made: Tensor, photo: Tensor, region: Tensor) -> Tensor:
     return torch.stack(differences).mean()
 
 
+def grid_error(made: Tensor, region: Tensor, patch: int) -> Tensor:
+    """How much more, or less, pictures change from one patch to the next than they do everywhere; a scalar.
+
+    Absolute logarithm of the ratio of the mean absolute differences of neighbours, after Wang et al. 2000.
+
+    Args:
+        made: (B, 3, H, W), whose patches begin at its corner.
+        region: (B, 1, H, W) weights over the pictures.
+        patch: side of the patches in pixels.
+    """
+    errors = []
+    for pictures, weights in ((made, region), (made.mT, region.mT)):
+        change, weights = pictures.diff(dim=-1).abs(), weights[..., 1:].expand_as(pictures[..., 1:])
+        between = slice(patch - 1, None, patch)
+        across = (change * weights)[..., between].sum() / weights[..., between].sum().clamp(min=1)
+        overall = (change * weights).sum() / weights.sum().clamp(min=1)
+        errors.append(((across + DETAIL_FLOOR) / (overall + DETAIL_FLOOR)).log().abs())
+    return torch.stack(errors).mean()
+
+
 def psnr(a: Tensor, b: Tensor) -> Tensor:
     """(B, C, H, W) pictures in -1..1, clamped to it and rounded to 8 bits, to (B,) decibel."""
     error = ((_bytes(a) - _bytes(b)) / 255).square().mean((1, 2, 3))

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from instaface.diffusion.config import Networks
 from instaface.diffusion.identity import patch_tokens
-from instaface.diffusion.latents import decode, encode
+from instaface.diffusion.latents import decode, encode, scale_factor
 from instaface.training.adversarial import ProjectedDiscriminator, adversarial_losses
 from instaface.training.cache import MAP
 from instaface.training.config import AutoencoderStageConfig, DiffusionStageConfig
@@ -21,6 +21,7 @@ from instaface.training.losses import (
     brightness_and_colour,
     clean_of,
     detail_error,
+    grid_error,
     identity_loss,
     laplacian,
     local_amplitude,
@@ -124,7 +125,7 @@ class DiffusionStage(nn.Module):
         self.requires_grad_(False)
         for module in self._learning():
             module.requires_grad_(True)
-        looks = options.adversarial_weight or options.perceptual_weight or options.detail_weight
+        looks = options.adversarial_weight or options.perceptual_weight or options.detail_weight or options.grid_weight
         self.features = FeatureNetwork() if looks else None
         self.discriminator = ProjectedDiscriminator() if options.adversarial_weight else None
         for name, parameter in self.networks["image_encoder"].named_parameters():
@@ -135,11 +136,13 @@ class DiffusionStage(nn.Module):
         """The modules that this stage trains."""
         n = self.networks
         preserver = n["identity_preserver"]
-        vision = [n["image_encoder"]] if self.options.train_vision else []
+        more = [n["image_encoder"]] if self.options.train_vision else []
+        if self.options.train_decoder:
+            more += [getattr(n["vae"], name.removesuffix(".")) for name in DECODER]
         if not self.with_face:
-            return [n["unet"], n["guidance_network"], preserver.semantic, preserver.semantic_norm, *vision]
+            return [n["unet"], n["guidance_network"], preserver.semantic, preserver.semantic_norm, *more]
         unets = (*n["unet"].named_modules(), *n["guidance_network"].named_modules())
-        return [preserver, *(module for path, module in unets if path.endswith("attn2")), *vision]
+        return [preserver, *(module for path, module in unets if path.endswith("attn2")), *more]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         n, draws = self.networks, noise_for(batch["draw"], self.options.seed)
@@ -187,7 +190,7 @@ class DiffusionStage(nn.Module):
         # What is not looked at need not be decoded, which costs most of a step.
         seen = _windows(region, options.window, draws, region, batch["photo"], batch["draft"], clean, start)
         region, photo, draft, clean, start = seen
-        with torch.no_grad():
+        with torch.set_grad_enabled(options.train_decoder):
             before = decode(vae, start).float()
         made = photo + region * (draft + decode(vae, clean).float() - before - photo)
         with torch.no_grad():
@@ -195,8 +198,10 @@ class DiffusionStage(nn.Module):
         found, wanted = in_units_of(self.features(made), wanted), in_units_of(wanted, wanted)
         perceptual = perceptual_loss(found, wanted, region)
         detail = detail_error(made, photo, region)
-        loss = figures["loss"] + options.perceptual_weight * perceptual + options.detail_weight * detail
-        figures = {**figures, "perceptual": perceptual.detach(), "detail": detail.detach()}
+        grid = grid_error(made, region, scale_factor(vae))
+        loss = figures["loss"] + options.perceptual_weight * perceptual
+        loss = loss + options.detail_weight * detail + options.grid_weight * grid
+        figures |= {"perceptual": perceptual.detach(), "detail": detail.detach(), "grid": grid.detach()}
         if self.discriminator is not None:
             deceiving, telling = adversarial_losses(self.discriminator, found, wanted, region)
             loss = loss + options.adversarial_weight * deceiving + telling
