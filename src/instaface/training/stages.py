@@ -125,8 +125,9 @@ class DiffusionStage(nn.Module):
         self.requires_grad_(False)
         for module in self._learning():
             module.requires_grad_(True)
-        looks = options.adversarial_weight or options.perceptual_weight or options.detail_weight or options.grid_weight
-        self.features = FeatureNetwork() if looks else None
+        compares = options.adversarial_weight or options.perceptual_weight
+        self.features = FeatureNetwork() if compares else None
+        self.looks = bool(compares or options.detail_weight or options.grid_weight)
         self.discriminator = ProjectedDiscriminator() if options.adversarial_weight else None
         for name, parameter in self.networks["image_encoder"].named_parameters():
             if "post_layernorm" in name:  # it sees the class token alone, which is not used
@@ -169,7 +170,7 @@ class DiffusionStage(nn.Module):
         if self.recogniser is not None:
             identity = self._identity(clean, batch, timesteps)
             figures |= {"loss": loss + self.options.identity_weight * identity, "identity": identity.detach()}
-        if self.features is not None and self.training:
+        if self.looks and self.training:
             figures = self._looked_at(figures, batch, clean, start, draws)
         return figures
 
@@ -184,7 +185,6 @@ class DiffusionStage(nn.Module):
         self, figures: dict[str, Tensor], batch: Batch, clean: Tensor, start: Tensor, draws: list[torch.Generator]
     ) -> dict[str, Tensor]:
         """The figures with the losses of pictures: what the pipeline would show in the region, the photo around it."""
-        assert self.features is not None
         vae, options = self.networks["vae"], self.options
         region = batch["region"] * batch.get("weight", 1.0)
         # What is not looked at need not be decoded, which costs most of a step.
@@ -193,18 +193,23 @@ class DiffusionStage(nn.Module):
         with torch.set_grad_enabled(options.train_decoder):
             before = decode(vae, start).float()
         made = photo + region * (draft + decode(vae, clean).float() - before - photo)
+        detail, grid = detail_error(made, photo, region), grid_error(made, region, scale_factor(vae))
+        loss = figures["loss"] + options.detail_weight * detail + options.grid_weight * grid
+        figures |= {"loss": loss, "detail": detail.detach(), "grid": grid.detach()}
+        return figures if self.features is None else self._compared(figures, made, photo, region)
+
+    def _compared(self, figures: dict[str, Tensor], made: Tensor, photo: Tensor, region: Tensor) -> dict[str, Tensor]:
+        """The figures with the losses of features, of what was made in the region."""
+        assert self.features is not None
         with torch.no_grad():
             wanted = self.features(photo)
         found, wanted = in_units_of(self.features(made), wanted), in_units_of(wanted, wanted)
         perceptual = perceptual_loss(found, wanted, region)
-        detail = detail_error(made, photo, region)
-        grid = grid_error(made, region, scale_factor(vae))
-        loss = figures["loss"] + options.perceptual_weight * perceptual
-        loss = loss + options.detail_weight * detail + options.grid_weight * grid
-        figures |= {"perceptual": perceptual.detach(), "detail": detail.detach(), "grid": grid.detach()}
+        loss = figures["loss"] + self.options.perceptual_weight * perceptual
+        figures |= {"perceptual": perceptual.detach()}
         if self.discriminator is not None:
             deceiving, telling = adversarial_losses(self.discriminator, found, wanted, region)
-            loss = loss + options.adversarial_weight * deceiving + telling
+            loss = loss + self.options.adversarial_weight * deceiving + telling
             figures |= {"deceiving": deceiving.detach(), "telling": telling.detach()}
         return {**figures, "loss": loss}
 
