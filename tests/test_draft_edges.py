@@ -1,6 +1,7 @@
 """Outlines in the geometric edit: what an edit does not concern stays, and what is soft stays soft."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from instaface.draft import draft, take_apart
 from instaface.draft.apart import _body, _resting
 from instaface.draft.carry import Layer
-from instaface.draft.compose import _seams, compose, follow_outline, soften_seams
+from instaface.draft.compose import _holes, _seams, compose, follow_outline, soften_seams
 from instaface.face import Camera, OpenHead
 from instaface.photo import Photo
 from instaface.render import render_maps
@@ -343,3 +344,16 @@ def test_an_outline_before_the_background_is_no_seam():
     source = np.stack([column + np.where(person, 40, 0), row], -1).astype(np.float32)
     nothing = np.zeros((SIZE, SIZE), bool)
     assert not _seams(source, person.astype(np.float32), np.ones_like(row), nothing)[:, 128:].any()
+
+
+def test_a_gap_is_closed_with_the_soft_edges_around_it_and_a_view_of_the_background_is_not():
+    opacity = np.ones((60, 80), np.float32)
+    opacity[20:30, 10:30] = opacity[20:30, 50:70] = 0.8
+    opacity[21:29, 11:29] = opacity[21:29, 51:69] = 0
+    opacity[:, 78:] = 0.7
+    person = np.ones_like(opacity)
+    person[:, 40:] = 0
+    gaps = _holes(SimpleNamespace(person=person), opacity)
+    expected = np.zeros_like(gaps)
+    expected[20:30, 10:30] = True
+    assert np.array_equal(gaps, expected)

@@ -55,7 +55,7 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array, skin: l
     # 1. What is seen where, where that was in the photo, and whether it has moved.
     opacity, source, moved = _overlaid(scene, layers)
     # 2. Loose hair and the softness of the outline go along with the outline.
-    holes = _holes(scene, opacity < 0.5)
+    holes = _holes(scene, opacity)
     shift, near = follow_outline(scene, (opacity >= 0.5) | holes, source, _invented(skin[-1], layers[-1], holes.shape))
     opacity[holes], moved[holes] = 1, np.maximum(moved, gone)[holes]  # not what the photo shows there
     firm = scene.stays.copy()
@@ -160,15 +160,17 @@ def _overlaid(scene: Scene, layers: list[Layer]) -> tuple[Array, Array, Array]:
     return 1 - through, source, moved
 
 
-def _holes(scene: Scene, empty: Mask) -> Mask:
-    """(H, W) gaps in what is drawn: empty, enclosed, and not a view of the background in the photo either."""
+def _holes(scene: Scene, opacity: Array) -> Mask:
+    """(H, W) gaps in what is drawn: empty, enclosed, and not a view of the background in the photo either; with the
+    half transparent edges of what surrounds them."""
+    empty = opacity < 0.5
     _, labels, stats, _ = cv2.connectedComponentsWithStats(empty.astype(np.uint8), connectivity=4)
     x, y, w, h, area = stats.T
     enclosed = (x > 0) & (y > 0) & (x + w < empty.shape[1]) & (y + h < empty.shape[0])
     gaps = enclosed[labels] & empty
     person = np.bincount(labels[gaps], scene.person[gaps] > 0.5, len(stats)) > 0.5 * area
     gaps[gaps] = person[labels[gaps]]
-    return gaps
+    return (cv2.dilate(gaps.astype(np.uint8), np.ones((3, 3))) > 0) & (opacity < 1)
 
 
 def _invented(face: Layer, over: Layer, shape: tuple[int, ...]) -> Mask:
