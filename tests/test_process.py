@@ -1,6 +1,5 @@
 """A corrector in a process of its own: the same numbers, the same errors, and it is gone with whom it served."""
 
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -18,11 +17,10 @@ from instaface.errors import InstaFaceError
 
 PHOTO, LANDMARKS = np.full((64, 64, 3), 90, np.uint8), np.random.default_rng(3).uniform(10, 50, (478, 2))
 SCRIPT = """
-import multiprocessing
 from instaface.diffusion.process import CorrectorProcess
-if __name__ == "__main__":
-    CorrectorProcess().start()
-    print(multiprocessing.active_children()[0].pid)
+there = CorrectorProcess()
+there.start()
+print(there._process.pid)
 """
 
 
@@ -46,8 +44,7 @@ def test_it_corrects_as_a_corrector_here_does_until_it_is_killed(given):
     with pytest.raises(ValueError, match="landmarks have shape"):  # a job that cannot be done does not end it
         there(given, PHOTO, LANDMARKS[:7], 0)
     there(given, PHOTO, LANDMARKS, 0)
-    for process in multiprocessing.active_children():
-        process.kill()
+    there._process.kill()
     with pytest.raises(InstaFaceError, match="process ended: free some memory"):
         there(given, PHOTO, LANDMARKS, 0)
 
@@ -60,9 +57,12 @@ def test_a_model_that_is_not_there_is_named_as_it_is_here(tmp_path, monkeypatch)
 
 @pytest.mark.skipif(os.name != "posix", reason="asks for a process by its number")
 def test_it_ends_with_whom_it_serves(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT, encoding="utf-8")
-    pid = int(subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True).stdout)
+    folder, script = tmp_path / "here", tmp_path / "script.py"
+    script.write_text(SCRIPT, encoding="utf-8")  # run once, though it does not ask whether it is the program
+    folder.mkdir()
+    (folder / "pickle.py").write_text("1 / 0", encoding="utf-8")  # what lies about is not imported
+    command = [sys.executable, str(script)]
+    pid = int(subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout)
     for _ in range(50):
         try:
             os.kill(pid, 0)

@@ -6,11 +6,14 @@ on beside the face being found.
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
+import pickle
 import signal
+import sys
 from functools import cached_property
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from subprocess import PIPE, Popen
 from typing import TYPE_CHECKING, Any
 
 from instaface.errors import InstaFaceError
@@ -38,7 +41,7 @@ class CorrectorProcess:
 
     def start(self) -> None:
         """Begins to load, in the background; else that is done when something is asked for."""
-        self._connection  # noqa: B018
+        self._process  # noqa: B018
 
     @property
     def size(self) -> int:
@@ -55,53 +58,74 @@ class CorrectorProcess:
     ) -> NDArray[np.float32]:
         """As :meth:`instaface.diffusion.corrector.Corrector.__call__`."""
         self._settings  # noqa: B018  (what it says first)
-        return self._exchange((given, photo, landmarks, seed))
+        _send(self._process.stdin, (given, photo, landmarks, seed))
+        return self._answer()
 
     @cached_property
-    def _connection(self) -> Connection:
-        context = get_context("spawn")  # a fork would take locks of threads along that nobody opens
-        ours, theirs = context.Pipe()
-        context.Process(target=_serve, args=(theirs, *self._what), daemon=True).start()
-        theirs.close()
-        return ours
+    def _process(self) -> Popen[bytes]:
+        # Not by multiprocessing: that would run the program's own script a second time.
+        process = Popen([sys.executable, "-c", _PROGRAM, *sys.path], stdin=PIPE, stdout=PIPE)
+        atexit.register(process.kill)
+        _send(process.stdin, self._what)
+        return process
 
     @cached_property
     def _settings(self) -> tuple[int, str]:
-        return self._exchange(None)
+        return self._answer()
 
-    def _exchange(self, job: Any) -> Any:
-        try:
-            if job is not None:
-                self._connection.send(job)
-            answer = self._connection.recv()
-        except (EOFError, OSError) as error:
-            raise InstaFaceError(
-                "the diffusion model's process ended: free some memory, or use --renderer geometric"
-            ) from error
+    def _answer(self) -> Any:
+        answer = _receive(self._process.stdout)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
 
-def _serve(connection: Connection, model: str | None, personal: str | None) -> None:
+_PROGRAM = f"import sys; sys.path[:] = sys.argv[1:]; from {__name__} import _serve; _serve()"
+
+
+def _send(stream: Any, what: Any) -> None:
+    try:
+        pickle.dump(what, stream, pickle.HIGHEST_PROTOCOL)
+        stream.flush()
+    except OSError as error:
+        raise _Ended from error
+
+
+def _receive(stream: Any) -> Any:
+    try:
+        return pickle.load(stream)
+    except (EOFError, pickle.UnpicklingError) as error:
+        raise _Ended from error
+
+
+class _Ended(InstaFaceError):
+    """Nobody is at the other end."""
+
+    def __init__(self) -> None:
+        super().__init__("the diffusion model's process ended: free some memory, or use --renderer geometric")
+
+
+def _serve() -> None:
     """Says the model's settings, then answers jobs until nobody asks any more; or says what went wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the asking process's, and ends this one with it
     gc.disable()  # what importing leaves behind is no garbage
+    jobs, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever libraries print is no answer
     try:
         from instaface.diffusion.corrector import Corrector
 
-        corrector = Corrector.load(model, personal)
+        corrector = Corrector.load(*_receive(jobs))
     except Exception as error:
-        connection.send(error)
-        return
+        return _send(answers, error)
     gc.enable()
-    connection.send((corrector.size, corrector.convention))
+    _send(answers, (corrector.size, corrector.convention))
     while True:
         try:
-            job = connection.recv()
-        except EOFError:
-            return
+            job = _receive(jobs)
+        except _Ended:
+            return None
         try:
-            connection.send(corrector(*job))
+            answer: Any = corrector(*job)
         except Exception as error:
-            connection.send(error)
+            answer = error
+        _send(answers, answer)
