@@ -195,6 +195,26 @@ def test_teeth_that_the_photo_shows_turn_as_one_row_without_gaps(model):
     assert seen.sum() > 300 and dark == 0 < broken
 
 
+def test_teeth_that_a_lip_hides_do_not_come_out_from_under_it(model):
+    face = photographed(model, expressed(model, close_up(model), jawOpen=0.6))
+    maps = render_maps(model, face.parameters, face.frame_camera)
+    inside = np.isin(maps.labels, [1 + maps.label_names.index(name) for name in ("teeth", "gums", "mouth", "tongue")])
+    pixels = face.frame_pixels.copy()
+    pixels[inside] = (14, 8, 8)
+    dark = replace(face, photo=Photo(pixels))
+    edited = face.parameters.replace(head=face.parameters.head + torch.tensor([[25.0, 0.0, 0.0]]))
+    bright = []
+    for photo in (face, dark):
+        scene = take_apart(photo, model)
+        assert scene.toothless == (photo is dark)
+        seen = render_maps(model, edited, face.frame_camera)
+        teeth = upper_jaw(model)[seen.vertex] & (seen.labels == 1 + seen.label_names.index("teeth"))
+        assert teeth.sum() > 100
+        bright.append((draft(photo, edited, model, scene).pixels[teeth].mean(-1) > 60).mean())
+    print("bright", bright)
+    assert bright[0] > 0.5 and bright[1] < 0.05
+
+
 def test_a_closed_mouth_shows_no_row_of_teeth(model):
     scene = take_apart(photographed(model, close_up(model)), model)
     assert scene.row is None and not scene.hidden.any()

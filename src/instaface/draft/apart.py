@@ -16,7 +16,7 @@ from instaface.draft.occluder import remove
 from instaface.draft.relief import FOLLOW_RANGE, Shell, build_shell, harmonic, heights, to_grid
 from instaface.draft.scene import Scene
 from instaface.draft.skin import skin_texture
-from instaface.draft.teeth import find_row
+from instaface.draft.teeth import find_row, not_shown
 from instaface.draft.view import Parts, View, around_head, odd
 from instaface.face import MorphableModel
 from instaface.track import TrackedFace
@@ -92,6 +92,8 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         lambda: _body(skin, stays, clothes + bare - surface, head_alpha, view.neck * surface, inside),
         lambda: _throat(view, model, surface, bare) * (1 - hidden),
     )
+    scale = camera.focal / -float(face.parameters.translation[0, 2])
+    teeth = not_shown(model, view.vertex, view.open, scale, without, bare) if row is None else row.hides
     at_face = np.maximum(_from_grid(shell.follow * ~_next_to(shell, model, "ears"), shell, hair.shape), beside)
     return Scene(
         camera=camera,
@@ -116,8 +118,9 @@ def take_apart(face: TrackedFace, model: MorphableModel) -> Scene:
         vertices=view.vertices,
         normals=view.normals,
         raised=view.raised,
-        hidden=ears if row is None else ears | row.hides,
+        hidden=ears | teeth,
         row=row,
+        toothless=row is None and bool(teeth.any()),
         lids=lids,
         shell=shell,
         texture=texture,

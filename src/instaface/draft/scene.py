@@ -57,6 +57,7 @@ class Scene:
         raised: (V,) float32 centimetres by which the person's upper teeth stand higher than the face model's.
         hidden: (F,) bool, triangles of the face model that are not drawn: ears that hair hides, teeth of ``row``.
         row: the upper teeth that the photo shows.
+        toothless: whether it shows darkness where the face model has them; ``hidden`` has them then.
         lids: the closing eyelids.
         shell: hair and the rest of the head.
         texture: the unwrapped skin.
@@ -90,6 +91,7 @@ class Scene:
     raised: Array
     hidden: NDArray[np.bool_]
     row: Row | None
+    toothless: bool
     lids: Lids
     shell: Shell
     texture: Texture
@@ -130,6 +132,8 @@ class Scene:
         it shows nothing of the mouth's inside around."""
         from instaface.draft.carry import carry_teeth
 
+        if self.toothless:
+            return np.full_like(self.open, -1)  # the face model would carry the teeth below, and lips, as others
         row, inner = carry_teeth(self, self.parameters), self.open.copy()
         size = odd(ROW_EDGE * max(inner.shape))
         inner[row.window][cv2.dilate(row.alpha, np.ones((size, size))) > 0.5] = -1

@@ -191,6 +191,35 @@ def find_row(
     return Row(*_grid(points), picture, seen, upper[np.asarray(model.faces)].all(1))
 
 
+DARK, SEEN = 0.3, 0.1  # brightness of what is no tooth, of the skin's; square centimetres that must be seen of it
+
+
+def not_shown(
+    model: MorphableModel, vertex: NDArray[np.int64], opening: Array, scale: float, photo: Array, skin: Array
+) -> Mask:
+    """(F,) triangles of the upper teeth and gums, if the photo shows darkness where the face model has these teeth: an
+    upper lip hides them, and they are not to come out from under it.
+
+    Args:
+        model: the face model.
+        vertex: (H, W) the vertex that is nearest to what each pixel sees of it, -1 for none.
+        opening: (H, W) float32, 1 where the mouth is open for certain.
+        scale: pixels a centimetre there.
+        photo: (H, W, 3) float32 0..255.
+        skin: (H, W) float32, 1 where bare skin is seen.
+    """
+    faces, jaw = np.asarray(model.faces), upper_jaw(model)
+    none = np.zeros(len(faces), bool)
+    teeth = jaw.copy()
+    teeth[np.asarray(model.regions.get("gums", ()), int)] = False
+    there = (opening > 0.5) & teeth[vertex] & (vertex >= 0)
+    if there.sum() < SEEN * scale**2 or not (skin > 0.9).any():
+        return none
+    green = photo[..., 1]
+    dark = np.quantile(green[there], 0.8) < DARK * np.median(green[skin > 0.9])
+    return jaw[faces].all(1) if dark else none
+
+
 def _arch(teeth: Array) -> tuple[Array, Array]:
     """(h, w, 3) points on a smooth sheet along the front of teeth, ``STEP`` apart, and (w,) rows of their edge."""
     x = np.arange(-HALF, HALF, STEP)
