@@ -111,14 +111,14 @@ def test_an_edit_that_shows_nothing_new_has_nothing_to_be_reworked(edited):
     assert not to_be_reworked(replace(drawn, mask=0 * drawn.mask))
 
 
-def test_eyes_and_the_inside_of_the_mouth_stay_the_drafts(edited):
+def test_eyes_lips_and_the_inside_of_the_mouth_stay_the_drafts(edited):
     face, _, _, model = edited
     parameters = apply(Edit(yaw=20, expression={"jawOpen": 0.8}), face.parameters, model)
     drawn = draft(face, parameters, model)
     maps = render_maps(model, parameters, face.frame_camera)
     result = render(tiny_corrector(512), model, face, drawn, parameters)
     change = np.abs(result.astype(int) - drawn.pixels).max(-1)
-    for parts, width in ((("mouth", "teeth", "gums", "tongue"), 9), (("eyes",), 3)):
+    for parts, width in ((("mouth", "teeth", "gums", "tongue"), 9), (("eyes",), 3), (("lips",), 3)):
         inside = cv2.erode(region_mask(model, maps, *parts).astype(np.uint8), np.ones((width, width))) > 0
         assert inside.sum() > 20 and change[inside].mean() < 3  # their edges are soft
     assert change.max() > 50

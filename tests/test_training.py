@@ -410,6 +410,8 @@ def test_a_decoder_learns_along_where_it_may_and_the_encoder_never(learns, pretr
     )
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == ({"decoder", "linear_decoder"} if learns else set())
+    if learns:
+        assert len(logged(tmp_path / "run", "given_back")) == 2
 
 
 def test_the_energy_error_knows_amounts_and_colours_but_not_places():

@@ -14,7 +14,7 @@ from instaface.face import Camera, FaceParameters, MorphableModel
 from instaface.render import render_maps, seen_region
 from instaface.track import TrackedFace
 
-KEPT = ("eyes", "mouth", "teeth", "gums", "tongue")  # parts of the face model that stay as they are drawn
+KEPT = ("eyes", "lips", "mouth", "teeth", "gums", "tongue")  # parts of the face model that stay as they are drawn
 OURS = "instaface"  # how maps are coded
 MULTIPLE = 32  # sides of the canvas, so that every level of the U-Net has whole pixels
 

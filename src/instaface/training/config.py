@@ -124,6 +124,8 @@ class DiffusionStageConfig(StageConfig):
             of one step, which an error alone makes smooth.
         window: side in pixels of the squares of the crop that these four look at.
         train_decoder: let the autoencoder's decoder learn along, from these four.
+        decoder_weight: with it, weight of its error in giving back drafts; the four look at differences of two decoded
+            pictures, in which what it does wrong to both is lost.
     """
 
     snr_gamma: float | None = 5.0
@@ -145,6 +147,7 @@ class DiffusionStageConfig(StageConfig):
     detail_weight: float = Field(0.0, ge=0)
     grid_weight: float = Field(0.0, ge=0)
     train_decoder: bool = False
+    decoder_weight: float = Field(5.0, ge=0)
     window: int = Field(128, ge=64, multiple_of=32)
 
 

@@ -195,7 +195,12 @@ class DiffusionStage(nn.Module):
         made = photo + region * (draft + decode(vae, clean).float() - before - photo)
         detail, grid = detail_error(made, photo, region), grid_error(made, region, scale_factor(vae))
         loss = figures["loss"] + options.detail_weight * detail + options.grid_weight * grid
-        figures |= {"loss": loss, "detail": detail.detach(), "grid": grid.detach()}
+        figures |= {"detail": detail.detach(), "grid": grid.detach()}
+        if options.train_decoder:
+            given_back = (before - draft).abs().mean()
+            loss = loss + options.decoder_weight * given_back
+            figures |= {"given_back": given_back.detach()}
+        figures |= {"loss": loss}
         return figures if self.features is None else self._compared(figures, made, photo, region)
 
     def _compared(self, figures: dict[str, Tensor], made: Tensor, photo: Tensor, region: Tensor) -> dict[str, Tensor]:
