@@ -18,7 +18,7 @@ class Conditions:
         source: (3, H, W) float32 in -1..1, the photo as it was.
         draft: (3, H, W) float32 in -1..1.
         region: (1, H, W) float32 0..1, how far the networks may change the draft: as of
-            :func:`instaface.draft.reworked`; 0 where the photo's own pixels stay, in the eyes and lips, which say who it
+            :func:`instaface.draft.reworked`; 0 where the photo's own pixels stay, in eyes and lips, which say who it
             is, and in the mouth, of which portraits show little more than a row of teeth.
     """
 
