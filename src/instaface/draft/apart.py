@@ -336,9 +336,9 @@ def _shell(
     stays = ~close & (to_grid(person - head_alpha, step) > 0.1)
     others = ~skin | (to_grid(view.near, step) > 0.5)
     weights = _drawn_along(np.where(face, own, weights), close & skin & ~face, face | others, stays)
-    return replace(
-        shell, weights=np.tile(weights.reshape(-1), 2), rim=shell.rim * ~_next_to(shell, model, "ears", "neck")
-    )
+    ears, neck = (_next_to(shell, model, name) for name in ("ears", "neck"))
+    nearer = np.where(np.tile(ears, 2), 1, shell.nearer)
+    return replace(shell, weights=np.tile(weights.reshape(-1), 2), rim=shell.rim * ~(ears | neck), nearer=nearer)
 
 
 def _drawn_along(weights: Array, skin: Mask, turning: Mask, staying: Mask) -> Array:

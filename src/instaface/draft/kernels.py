@@ -28,6 +28,7 @@ SHOULDER = np.float32(0.75)  # linear brightness from which on relit pixels appr
 SHOULDERED = 0.15, 0.45  # share of the head's turn below which the neck widens to the shoulders
 TURN_STRETCH = 2.0, 3.5  # growth of a surface across its slope, from well borne to not at all
 HAIR_STRETCH = 1.7, 2.8  # the same of hair, of which there is more where that came from
+CUT = 0.005  # of the canvas' width: over which strands end that the photo's border cuts
 BLUR = np.float32(0.15)  # variance in pixels of the blur that lenses, sensors and compression leave in a sharp photo
 TWICE = np.float32(4)  # square of the pixels between a pixel's two neighbours
 FOLDED = np.float32(64)  # of those of the photo between them, from which on they are not of one surface
@@ -386,7 +387,10 @@ def soften_rows(first, last, opacity, near, shift, head, loose, static, gone, al
                     colour[j, i, c] = found[c]
                 if close > 0:
                     look_up(loose, x, y, share)
-                    alpha[j, i] = a + close * share[0] * (max(found[3], static[j, i]) - a)
+                    # Strands that the photo's border cuts end there; below it, hair goes on.
+                    beyond = max(-x, x - opacity.shape[1], -y) / opacity.shape[1]
+                    strands = found[3] * (1 - smooth(beyond, 0.0, CUT))
+                    alpha[j, i] = a + close * share[0] * (max(strands, static[j, i]) - a)
             if a < 1 and (alpha[j, i] > 0 or gone[j, i] > 0):
                 open_ = 1 - smooth(a, *SOLIDITY)
                 away = smooth(max(abs(shift[j, i, 0]), abs(shift[j, i, 1])), *STILL) * shows(alpha[j, i])

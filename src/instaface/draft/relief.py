@@ -34,9 +34,11 @@ class Shell:
         anchor: (N,) int64 vertex of the face model next to which a point lies.
         follow: (N,) float32 share of the anchor's movement that a point takes part in when the expression changes.
         rim: (N,) float32, 1 just outside of the face, where the face model's outline may be off.
+        nearer: (2 N,) float32 factor that brings skin between the face and the background to the depth of that, else 1.
         hanging: (N,) points of hair that hangs behind the face.
         lookup: (2 N, 2) float32 pixels of a point in a picture of hair that goes on, see :func:`unrolled`.
         hairy: (2 N,) float32 0..1 where that is what a point shows once it has turned.
+        hairy_raised: the same once the head is raised.
         solid: (2 N,) float32 0..1 where the head is opaque, smooth.
         shape: (h, w) of the grid, N = h w.
         step: pixels between its points.
@@ -49,9 +51,11 @@ class Shell:
     anchor: NDArray[np.int64]
     follow: Array
     rim: Array
+    nearer: Array
     hanging: Mask
     lookup: Array
     hairy: Array
+    hairy_raised: Array
     solid: Array
     shape: tuple[int, int]
     step: int
@@ -187,14 +191,14 @@ def heights(
     away = _distance(hanging)
     inner = (face | (head & ~hair)) & (away < _distance(hairy & ~hanging))
     behind = inner & (_distance(hanging & (share > SOLID)) * cell < BEHIND)  # one sees past single strands
-    beside = cv2.GaussianBlur(_from_nearest(surface, face), (0, 0), 3.0)
+    beside = cv2.GaussianBlur(from_nearest(surface, face), (0, 0), 3.0)
     back = np.where(framing, np.maximum(beside - DROP - cell * _distance(face), middle), middle)
     z = np.where(hanging, z + low * (np.minimum(z, back) - z), z)
-    z = np.where(hanging | behind, cv2.GaussianBlur(_from_nearest(z, hanging), (0, 0), 1.5), z)
+    z = np.where(hanging | behind, cv2.GaussianBlur(from_nearest(z, hanging), (0, 0), 1.5), z)
     return Relief(z.astype(np.float32), hanging, behind)
 
 
-def _from_nearest(values: Array, known: Mask) -> Array:
+def from_nearest(values: Array, known: Mask) -> Array:
     """(H, W) values of the nearest known cell."""
     return values[_nearest_cells(known)] if known.any() else values
 
@@ -258,6 +262,12 @@ def build_shell(
     hidden = _behind_the_face(relief.behind, anchors >= 0, hair, opacity)
     lookup = unrolled(front, back, normals[: h * w].reshape(h, w, 3), hidden, step, camera.focal)
     points = np.concatenate([front.reshape(-1, 3), back.reshape(-1, 3)])
+    face, cell = anchors >= 0, step * -float(np.median(z)) / camera.focal
+    edge, deep = before_background(face, hair, opacity, cell).reshape(-1), from_nearest(z, face).reshape(-1)
+
+    def hairy(share: Array) -> Array:
+        return np.tile(smoothstep(from_nearest(share, opacity > SOLID), 0.2, 0.4).reshape(-1), 2)
+
     anchor, away = _nearest(anchors)
     away = away * step * -z / camera.focal
     follow = (1 - smoothstep(away, 0, FOLLOW_RANGE)).astype(np.float32)
@@ -270,9 +280,11 @@ def build_shell(
         anchor=anchor.reshape(-1),
         follow=follow.reshape(-1),
         rim=(away < RIM_WIDTH).astype(np.float32).reshape(-1),
+        nearer=np.where(np.tile(edge, 2), np.tile(deep, 2) / points[:, 2], 1).astype(np.float32),
         hanging=relief.hanging.reshape(-1),
         lookup=lookup,
-        hairy=np.tile(smoothstep(_from_nearest(hidden, opacity > SOLID), 0.2, 0.4).reshape(-1), 2),
+        hairy=hairy(hidden),
+        hairy_raised=hairy(_uncovered(hidden, face, hair, opacity, cell)),
         solid=np.tile(smoothstep(cv2.GaussianBlur(opacity, (0, 0), 1.5), 0.15, 0.4).reshape(-1), 2),
         shape=(h, w),
         step=step,
@@ -286,7 +298,23 @@ OFF = 2  # cells by which the face model's outline may be off
 def _behind_the_face(behind: Mask, face: Mask, hair: Array, opacity: Array) -> Array:
     """(h, w) share of hair: 0.5 where it goes on unseen ``behind`` the face, since it is hair that is next to it."""
     beside = (opacity > 0.5) & (_distance(face) > OFF)
-    return np.where(behind & (_from_nearest(hair, beside) > 0.5), 0.5, hair).astype(np.float32)
+    return np.where(behind & (from_nearest(hair, beside) > 0.5), 0.5, hair).astype(np.float32)
+
+
+STRIP = 1.5  # centimetres by which skin that is seen beside the face goes on behind it once it is raised
+
+
+def _uncovered(hidden: Array, face: Mask, hair: Array, opacity: Array, cell: float) -> Array:
+    """(h, w) the share of hair ``hidden`` behind the face, as a raised head shows it: where skin is seen between face
+    and hair, skin goes on first, since it lies deeper than the face and is left behind."""
+    strip = ~face & (opacity > SOLID) & (hair < 0.2)
+    return np.where(_distance(strip) * cell < STRIP, hair, hidden)
+
+
+def before_background(face: Mask, hair: Array, opacity: Array, cell: float) -> Mask:
+    """(h, w) cells just outside of the ``face`` that lie between it and the background, where no ``hair`` is."""
+    outside = _distance(face) * cell < RIM_WIDTH
+    return ~face & outside & (hair < 0.3) & (_distance(opacity < 0.5) < _distance(hair > 0.3))
 
 
 FACED = 0.35  # cosine between surface and line of sight from which on the photo's pixels show the surface well

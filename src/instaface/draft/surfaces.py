@@ -57,6 +57,7 @@ class Start:
         uv: (T, 2) float32 texels of the mesh.
         values: (V, COLUMNS) float32, those of :class:`Surfaces` that no edit changes; the others are 0.
         local: (N, 3) float32 points of the shell about the neck joint.
+        to_face: (N, 3) float32 from them to where skin beside the face would be as deep as that.
         step: (N,) int64 which of ``LEVELS`` steps of the head's turn they follow.
         places: (V, 3) float32 in the photo: x, y, depth.
         lit: (V, 3) float32 shading.
@@ -68,6 +69,7 @@ class Start:
     uv: Array
     values: Array
     local: Array
+    to_face: Array
     step: NDArray[np.int64]
     places: Array
     lit: Array
@@ -95,6 +97,7 @@ class Start:
             uv=np.stack([uv[:, 0], 1 - uv[:, 1]], -1).astype(np.float32) * size,
             values=values,
             local=shell.points - np.asarray(before.translation[0]),
+            to_face=(shell.points * (shell.nearer[:, None] - 1)).astype(np.float32),
             step=np.rint(shell.weights * LEVELS).astype(np.int64),
             places=places,
             lit=shading(normals, before.light),
@@ -156,7 +159,9 @@ class Surfaces:
         values = start.values.copy()
         values[:, kernels.FACING + 1], values[:, kernels.MOVED] = facing, moved
         values[:, kernels.RATIO : kernels.RATIO + 3] = _ratio(scene, edited, model, normals)
-        values[nv:, kernels.PAST] = np.tile(_past(scene, values[nv:, kernels.FACING : kernels.FACING + 2]), 2)
+        values[nv:, kernels.PAST] = np.tile(_past(scene, edited, values[nv:, kernels.FACING : kernels.FACING + 2]), 2)
+        hair, uncovered = scene.shell.hairy, scene.shell.hairy_raised
+        values[nv:, kernels.HAIR] = hair + _raised(scene.parameters, edited) * (uncovered - hair)
         values[:nv, kernels.STRETCHED] = _stretched(scene, places[:nv], points[:nv], edited)
         moves = bool(moved.max() > kernels.STILL[0])
         return cls(places, values, light_change(scene.parameters.light, edited.light), moves)
@@ -182,11 +187,24 @@ def seen(camera: Camera, points: Array, normals: Array, before: Array | None = N
     return places, facing, moved
 
 
-def _past(scene: Scene, facing: Array) -> Array:
-    """(N,) see the column PAST, from (2 N, 2) cosines of the shell's slope before and after."""
+RAISED = 0.4, 0.7  # share of raising the head, of all that it turns, from that of a turn to the side on
+
+
+def _raised(before: FaceParameters, edited: FaceParameters) -> float:
+    """0..1, whether a head is raised rather than turned to the side."""
+    yaw, pitch, _ = np.asarray(edited.head[0]) - np.asarray(before.head[0])
+    return float(smoothstep(pitch / (abs(yaw) + abs(pitch) + 1e-3), *RAISED))
+
+
+def _past(scene: Scene, edited: FaceParameters, facing: Array) -> Array:
+    """(N,) see the column PAST, from (2 N, 2) cosines of the shell's slope before and after.
+
+    What comes after it is the side of the head: a raised one shows none, and beside its jaw skin has to go on.
+    """
     turn = (facing[:, 1] - facing[:, 0])[: len(scene.shell.rim)]
     turn = cv2.GaussianBlur(turn.reshape(scene.shell.shape), (0, 0), 3).reshape(-1)
-    return (scene.shell.rim * smoothstep(turn, 0.03, 0.08)).astype(np.float32)
+    past = scene.shell.rim * smoothstep(turn, 0.03, 0.08) * (1 - _raised(scene.parameters, edited))
+    return past.astype(np.float32)
 
 
 STRETCH = 2.5, 5.0  # growth of a triangle's area in the picture, from well borne to not at all
@@ -219,11 +237,14 @@ LEVELS = 256  # steps of a skinning weight
 
 def _turn_shell(scene: Scene, edited: FaceParameters, model: MorphableModel, points: Array, normals: Array) -> None:
     """Fills (N, 3) points and normals of the shell in the edited view: they turn as the face model's skinning turns
-    its vertices, and what borders on the face goes along with its expression."""
+    its vertices, and what borders on the face goes along with its expression. Skin right beside the face rises with it,
+    as deep as that; a head that turns to the side leaves it behind, since there its own side comes round.
+    """
     start, shell = scene.start, scene.shell
+    local = start.local + _raised(scene.parameters, edited) * start.to_face
     before, after = (_skinning(parameters) for parameters in (scene.parameters, edited))
     tables = after @ np.linalg.inv(before), _pull(scene, edited, model), before
-    given = start.local, shell.normals, start.step
+    given = local, shell.normals, start.step
     in_bands(turn_points, len(points), None, *given, *tables, np.asarray(edited.translation[0]), points, normals)
 
 
