@@ -42,7 +42,9 @@ class Draft:
     opacity: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
 
-def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array, skin: list[Layer]) -> Draft:
+def compose(
+    scene: Scene, layers: list[Layer], worn: Layer, gone: Array, skin: list[Layer], outlined: list[Layer]
+) -> Draft:
     """Puts layers over the background.
 
     Args:
@@ -51,6 +53,7 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array, skin: l
         worn: glasses, before all of them; they have no part in the head's outline.
         gone: (H, W) float32, 1 where the photo shows something that is not there any more.
         skin: those of the layers that stay firm under loose hair, the last of them the face and its ears.
+        outlined: those whose outline may run through skin.
     """
     # 1. What is seen where, where that was in the photo, and whether it has moved.
     opacity, source, moved = _overlaid(scene, layers)
@@ -77,7 +80,7 @@ def compose(scene: Scene, layers: list[Layer], worn: Layer, gone: Array, skin: l
     coverage, mask = (np.empty_like(alpha) for _ in range(2))
     given = scene.plate, scene.photo, colour, alpha, moved, ratio, seen, known, scene.person, scene.inside
     in_bands(kernels.finish_rows, height, None, *given, pixels, appearance, coverage, mask)
-    seams = _seams(source, opacity, mask, scene.features)
+    seams = _seams(source, opacity, mask, scene.features, _outlines(outlined, opacity.shape))
     seams[worn.window] &= worn.alpha < kernels.VISIBLE  # its edges are soft
     soften_seams(pixels, seams)
     seams &= coverage >= kernels.KNOWN
@@ -91,7 +94,15 @@ GAP = 5  # pixels: narrower ones between two surfaces do not show what is behind
 SOFTNESS = 0.7  # pixels
 
 
-def _seams(source: Array, opacity: Array, mask: Array, features: Mask) -> Mask:
+def _outlines(layers: list[Layer], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """(H, W) 1 where a layer covers a part of a pixel: what is behind shines through, though the surface goes on."""
+    out = np.zeros(shape, np.uint8)
+    for layer in layers:
+        out[layer.window] |= ((layer.alpha > kernels.VISIBLE) & (layer.alpha < 1 - kernels.VISIBLE)).view(np.uint8)
+    return out
+
+
+def _seams(source: Array, opacity: Array, mask: Array, features: Mask, outlines: NDArray[np.uint8]) -> Mask:
     """(H, W) pixels of what has moved at which one surface ends before another one.
 
     Outlines before the background are soft already, and so are lids, lips and nostrils: what comes from the photo's
@@ -99,6 +110,7 @@ def _seams(source: Array, opacity: Array, mask: Array, features: Mask) -> Mask:
     """
     apart = np.empty(opacity.shape, np.uint8)
     in_bands(kernels.apart_rows, len(apart), None, source, SEAM * max(opacity.shape), apart)
+    apart |= outlines
     closed = cv2.morphologyEx((opacity > 0.95).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((GAP, GAP)))
     beside = np.ones((3, 3))
     seams = (cv2.dilate(apart, beside) & cv2.erode(closed, beside)).astype(bool) & (mask > 0.5)

@@ -56,7 +56,8 @@ def draft(face: TrackedFace, edited: FaceParameters, model: MorphableModel, scen
     body, throat, clothes = (_static(scene, part, gone, relit) for part in ("body", "throat", "clothes"))
     # 3. Put them together, from the farthest to the nearest.
     over = replace(hair, alpha=hair.alpha * hair.over)
-    drawn = compose(scene, [scalp, behind, body, hair, throat, neck, clothes, head, over], glasses, gone, [scalp, head])
+    layers = [scalp, behind, body, hair, throat, neck, clothes, head, over]
+    drawn = compose(scene, layers, glasses, gone, [scalp, head], outlined=[neck, head])
     if scene.before.any():
         drawn = put_before(scene, drawn, relit)
     # 4. Large and small photos get their own resolution back.
