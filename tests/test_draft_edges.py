@@ -124,10 +124,30 @@ def test_a_hole_in_what_has_moved_is_closed_by_what_is_around_it_and_not_by_the_
         whole, np.float32([10, 20, 200]) + plain, ring, ring, nothing, plain + 1, depth, ring, scene.positions.copy()
     )
     layers, gone = [layer, Layer.nothing()], np.ones_like(ring)
-    drawn = compose(scene, layers, Layer.nothing(), gone, [layer])
+    drawn = compose(scene, layers, Layer.nothing(), gone, [layer], outlined=[])
     left, top = scene.margins[:2]
     middle = drawn.pixels[height // 2 - top, width // 2 - left]
     assert np.abs(middle.astype(int) - (10, 20, 200)).max() <= 2
+
+
+def test_two_halves_of_a_pixel_show_nothing_of_what_is_behind_skin_that_goes_on(scene):
+    height, width = scene.depth.shape
+    away = np.abs(np.arange(width) - width // 2)[None] + np.zeros((height, 1))
+    plain, here = np.zeros((height, width, 3), np.float32), np.full((height, width), 50, np.float32)
+    whole, still = (slice(0, height), slice(0, width)), np.zeros((height, width), np.float32)
+
+    def layer(colour, alpha):
+        alpha = alpha.astype(np.float32)
+        return Layer(
+            whole, np.float32(colour) + plain, alpha, alpha, still, plain + 1, here, alpha, scene.positions + 9
+        )
+
+    middle = np.arange(width)[None] + np.zeros((height, 1)) - width // 2
+    hair = layer([10, 10, 10], np.ones((height, width)))
+    neck, face = (layer([200, 150, 120], np.where(away == 0, 0.5, side)) for side in (middle < 0, middle > 0))
+    drawn = compose(scene, [hair, neck, face], Layer.nothing(), 1 - still, [face], outlined=[neck, face])
+    below = np.flatnonzero(scene.features.any(1)).max() + 20 - scene.margins[1]  # eyes and lips stay sharp
+    assert np.abs(drawn.pixels[below:-5].astype(int) - (200, 150, 120)).max() <= 2
 
 
 def test_new_light_fades_out_with_the_hair(face, scene, model, background):
@@ -327,23 +347,23 @@ def test_where_one_surface_ends_before_another_no_pixel_is_left_out_and_none_is_
     pixels[gap] = 255
     opacity, moved = np.where(gap, 0.2, 1).astype(np.float32), np.ones_like(row)
     jagged = pixels.copy()
-    no_features = np.zeros((SIZE, SIZE), bool)
-    soften_seams(pixels, seams := _seams(source, opacity, moved, no_features))
+    no_features, none = np.zeros((SIZE, SIZE), bool), np.zeros((SIZE, SIZE), np.uint8)
+    soften_seams(pixels, seams := _seams(source, opacity, moved, no_features, none))
     assert gap[8:-8].sum() > 50
     assert pixels[gap][8:-8].max() < 190  # the wall's brightness is 255
     steps = np.abs(np.diff(pixels[..., 0].astype(int), axis=1)).max(1)
     assert np.median(steps) < 110 < 140 <= np.abs(np.diff(jagged[..., 0].astype(int), axis=1)).max(1).min()
     assert (pixels == jagged)[~seams].all()
-    assert not _seams(source, opacity, 0 * moved, no_features).any()  # the photo's own edges are soft already
-    assert not _seams(source, opacity, moved, ~no_features).any()  # lids and lips stay sharp
+    assert not _seams(source, opacity, 0 * moved, no_features, none).any()  # the photo's own edges are soft already
+    assert not _seams(source, opacity, moved, ~no_features, none).any()  # lids and lips stay sharp
 
 
 def test_an_outline_before_the_background_is_no_seam():
     row, column = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     person = column < 128
     source = np.stack([column + np.where(person, 40, 0), row], -1).astype(np.float32)
-    nothing = np.zeros((SIZE, SIZE), bool)
-    assert not _seams(source, person.astype(np.float32), np.ones_like(row), nothing)[:, 128:].any()
+    nothing, none = np.zeros((SIZE, SIZE), bool), np.zeros((SIZE, SIZE), np.uint8)
+    assert not _seams(source, person.astype(np.float32), np.ones_like(row), nothing, none)[:, 128:].any()
 
 
 def test_a_gap_is_closed_with_the_soft_edges_around_it_and_a_view_of_the_background_is_not():

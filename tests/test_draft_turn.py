@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from instaface.draft import draft, kernels, take_apart
+from instaface.draft.surfaces import Surfaces
 from instaface.face import Camera, OpenHead
 from instaface.render import render_maps
 from instaface.render.maps import region_mask
@@ -108,6 +109,18 @@ def test_skin_beside_the_face_fades_but_not_beside_ears_and_neck(head, model):
     apart = np.isin(shell.anchor, np.concatenate([model.regions[name].numpy() for name in ("ears", "neck")]))
     assert apart.any() and not shell.rim[apart].any()
     assert shell.rim[~apart].any()
+
+
+@pytest.mark.parametrize(("turn", "apart"), [((0, 15), (0, 1.5)), ((0, -15), (2, 20)), ((30, 15), (2, 20))])
+def test_skin_before_the_background_rises_with_the_face_beside_it(head, model, turn, apart):
+    face, scene, haired = head
+    shell, nv = scene.shell, len(scene.vertices)
+    beside = (shell.nearer[: len(shell.anchor)] < 0.97) & (np.asarray(model.head_weight)[shell.anchor] > 0.99)
+    assert beside.sum() > (200 if haired else 400)  # the cheeks; of a bald head its top, too
+    edited = face.parameters.replace(head=face.parameters.head + torch.tensor([[*turn, 0.0]]))
+    way = Surfaces.pose(scene, edited, model).after[:, 1] - scene.start.places[:, 1]
+    difference = np.abs(way[nv : nv + len(beside)][beside] - way[shell.anchor[beside]])
+    assert apart[0] <= np.percentile(difference, 90) <= apart[1]
 
 
 def test_skin_below_the_ears_has_no_other_side_since_the_face_model_has_its_own(head, model):
