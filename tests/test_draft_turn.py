@@ -111,7 +111,7 @@ def test_skin_beside_the_face_fades_but_not_beside_ears_and_neck(head, model):
     assert shell.rim[~apart].any()
 
 
-@pytest.mark.parametrize(("turn", "apart"), [((0, 15), (0, 1.5)), ((0, -15), (2, 20)), ((30, 15), (2, 20))])
+@pytest.mark.parametrize(("turn", "apart"), [((0, 15), (0, 1.8)), ((0, -15), (2, 20)), ((30, 15), (2, 20))])
 def test_skin_before_the_background_rises_with_the_face_beside_it(head, model, turn, apart):
     face, scene, haired = head
     shell, nv = scene.shell, len(scene.vertices)
