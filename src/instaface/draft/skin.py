@@ -64,7 +64,7 @@ def skin_texture(
     ears, scalp = (part[face] & occupied for part in (parts.ears, parts.scalp))
     groups = [ears & left, ears & ~left, scalp & ~ears]
     back = Back(
-        share=_soft(groups[-1]) * (1 - smoothstep(attributes[..., 3], *BACK)),
+        share=_soft(groups[-1]) * (1 - smoothstep(attributes[..., 3], *BACK) * smoothstep(haired + seen, *TOLD)),
         strands=cv2.remap(strands, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
         hairy=_hairy(haired[groups[-1]], seen[groups[-1]]),
     )
@@ -85,6 +85,7 @@ def skin_texture(
 
 
 BACK = 0.1, 0.3  # cosine between the scalp and the line of sight, from not seen to seen well
+TOLD = 0.05, 0.3  # trust in what a texel of the scalp shows, from none to enough: beside ears nothing is seen of it
 HAIRY = 0.3, 0.6  # share of hair in what is seen of the scalp, from a bald head to a hairy one
 
 
