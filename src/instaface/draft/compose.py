@@ -95,10 +95,12 @@ SOFTNESS = 0.7  # pixels
 
 
 def _outlines(layers: list[Layer], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """(H, W) 1 where a layer covers a part of a pixel: what is behind shines through, though the surface goes on."""
+    """(H, W) 1 where a layer that has moved covers a part of a pixel: what is behind shines through, though the surface
+    goes on."""
     out = np.zeros(shape, np.uint8)
     for layer in layers:
-        out[layer.window] |= ((layer.alpha > kernels.VISIBLE) & (layer.alpha < 1 - kernels.VISIBLE)).view(np.uint8)
+        part = (layer.alpha > kernels.VISIBLE) & (layer.alpha < 1 - kernels.VISIBLE)
+        out[layer.window] |= (part & (layer.still < 0.5)).view(np.uint8)
     return out
 
 
