@@ -224,6 +224,8 @@ def shell_rows(  # type: ignore[no-untyped-def]
             # Skin seen from its edge is none, unless the photo shows it from there as well.
             edge = (1 - smooth(after, 0.05, 0.3)) * smooth(before - after, 0.0, 0.1)
             opacity *= (1 - max(values[j, i, PAST], edge) * (1 - masks[j, i, 3])) * cover[j, i]
+            if not front:  # the face model has its own other side, and ears stand off
+                opacity *= smooth(max(values[j, i, HAIR], masks[j, i, 3]), 0.0, 0.3)
             seen, inside = _turned(before, after, HAIR_STRETCH) * (1 - surface) if front else 0.0, masks[j, i, 2]
             for c in range(3):  # what is no hair has but the photo
                 strands[j, i, c] = photo[j, i, c] + values[j, i, HAIR] * (strands[j, i, c] - photo[j, i, c])
