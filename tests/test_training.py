@@ -34,6 +34,7 @@ from instaface.training.losses import (
     laplacian,
     local_amplitude,
     min_snr_weights,
+    pattern_error,
     psnr,
     target_of,
 )
@@ -378,6 +379,20 @@ def test_the_detail_error_knows_amounts_at_every_octave_but_not_places_and_only_
     made = (0.5 * fine).requires_grad_()
     detail_error(made, fine, everywhere).backward()
     assert (made.grad * made).sum() < 0  # more of it is asked for
+
+
+def test_the_pattern_error_knows_what_is_the_same_in_all_patches_and_asks_for_less_of_it():
+    generator = torch.Generator().manual_seed(0)
+    grain = 0.03 * torch.randn(2, 3, 96, 96, generator=generator)
+    dots = 0.03 * torch.randn(2, 3, 8, 8, generator=generator).repeat(1, 1, 12, 12)
+    everywhere, half = torch.ones(2, 1, 96, 96), torch.zeros(2, 1, 96, 96)
+    half[..., 48:] = 1
+    assert pattern_error(grain, everywhere, 8) < 0.02 < 0.3 < pattern_error(grain + dots, everywhere, 8)
+    assert pattern_error(0 * grain, everywhere, 8) < 0.01
+    assert pattern_error(torch.where(half > 0, grain, dots), half, 8) < 0.03  # what is not looked at does not count
+    made = (grain + dots).requires_grad_()
+    pattern_error(made, everywhere, 8).backward()
+    assert (made.grad * dots).sum() > 0 > (made.grad * grain).sum()  # rather grain than dots
 
 
 def test_the_grid_error_knows_the_borders_of_patches_and_asks_for_less_of_them():

@@ -120,8 +120,8 @@ class DiffusionStageConfig(StageConfig):
         adversarial_weight: weight of deceiving small networks that learn to tell what is made from photos by these
             features; 0 for none.
         detail_weight: weight of the difference in how much detail there is; 0 for none.
-        grid_weight: weight of edges along the borders of the autoencoder's patches; 0 for none. All four are for models
-            of one step, which an error alone makes smooth.
+        grid_weight: weight of edges along the borders of the autoencoder's patches, and of what is the same in all of
+            them; 0 for none. All four are for models of one step, which an error alone makes smooth.
         window: side in pixels of the squares of the crop that these four look at.
         train_decoder: let the autoencoder's decoder learn along, from these four.
         decoder_weight: with it, weight of its error in giving back drafts; the four look at differences of two decoded

@@ -87,6 +87,24 @@ def grid_error(made: Tensor, region: Tensor, patch: int) -> Tensor:
     return torch.stack(errors).mean()
 
 
+def pattern_error(correction: Tensor, region: Tensor, patch: int) -> Tensor:
+    """How much of the fine detail that was added is the same in all patches, 0..1: dots in rows and columns; a scalar.
+
+    The share of the energy of the mean patch. Of n patches of grain that knows no grid it is about 1 / n.
+
+    Args:
+        correction: (B, 3, H, W) what was added, whose patches begin at its corner.
+        region: (B, 1, H, W) weights over the pictures.
+        patch: side of the patches in pixels.
+    """
+    fine = region * (correction - F.avg_pool2d(correction, 5, stride=1, padding=2, count_include_pad=False))
+    folded, weights = (F.unfold(part, patch, stride=patch).mT for part in (fine, region))  # (B, n, C * patch * patch)
+    total = weights.sum(1).clamp(min=1).repeat(1, fine.shape[1])
+    pattern = (folded.sum(1) / total).square().mean(1)
+    energy = (folded.square().sum(1) / total).mean(1)
+    return ((pattern + 1e-3 * DETAIL_FLOOR**2) / (energy + DETAIL_FLOOR**2)).mean()
+
+
 def psnr(a: Tensor, b: Tensor) -> Tensor:
     """(B, C, H, W) pictures in -1..1, clamped to it and rounded to 8 bits, to (B,) decibel."""
     error = ((_bytes(a) - _bytes(b)) / 255).square().mean((1, 2, 3))

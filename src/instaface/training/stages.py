@@ -26,6 +26,7 @@ from instaface.training.losses import (
     laplacian,
     local_amplitude,
     min_snr_weights,
+    pattern_error,
     psnr,
     target_of,
 )
@@ -192,8 +193,10 @@ class DiffusionStage(nn.Module):
         region, photo, draft, clean, start = seen
         with torch.set_grad_enabled(options.train_decoder):
             before = decode(vae, start).float()
-        made = photo + region * (draft + decode(vae, clean).float() - before - photo)
-        detail, grid = detail_error(made, photo, region), grid_error(made, region, scale_factor(vae))
+        added, patch = decode(vae, clean).float() - before, scale_factor(vae)
+        made = photo + region * (draft + added - photo)
+        detail = detail_error(made, photo, region)
+        grid = grid_error(made, region, patch) + pattern_error(added, region, patch)
         loss = figures["loss"] + options.detail_weight * detail + options.grid_weight * grid
         figures |= {"detail": detail.detach(), "grid": grid.detach()}
         if options.train_decoder:
