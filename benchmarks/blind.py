@@ -4,10 +4,9 @@
     python benchmarks/blind.py score pairs/ answers.json [more answers.json]
 
 Drawn are edits of the report's grid that move the head, as many of each; a folder named twice is drawn from twice as
-often. ``pairs/NN.png`` holds the photo, both edits
-whole, and below them the photo's and their close-ups where the two differ most. ``pairs.key.json``, beside the folder,
-says which side is whose: keep it from judges. They answer for each pair which edit they would rather take for a photo,
-and which if they had to choose:
+often. ``pairs/NN.png`` holds the photo, both edits whole, and below them the photo's and their close-ups where the
+two differ most. ``pairs.key.json``, beside the folder, says which side is whose: keep it from judges. They answer for
+each pair which edit they would rather take for a photo, and which if they had to choose:
 
     {"00": {"better": "left", "forced": "left"}, "01": {"better": "same", "forced": "right"}, ...}
 """
@@ -27,8 +26,8 @@ from rich.table import Table
 
 from instaface import Editor
 from instaface.errors import InstaFaceError
-from instaface.evaluation.cases import load_grid
-from instaface.photo import READABLE_SUFFIXES
+from instaface.evaluation.cases import find_photos, load_grid
+from instaface.evaluation.systems import BY_DEFAULT
 
 Picture = NDArray[np.uint8]
 
@@ -40,8 +39,7 @@ SIDES = ("left", "right")
 
 def photos_in(folder: Path, every: int) -> list[Path]:
     """The photos of a folder; of those named by numbers, only the multiples of ``every``."""
-    photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in READABLE_SUFFIXES)
-    return [path for path in photos if not path.stem.isdigit() or int(path.stem) % every == 0]
+    return [path for path in find_photos([folder]) if not path.stem.isdigit() or int(path.stem) % every == 0]
 
 
 def draw_cases(folders: list[Path], every: int, count: int, seed: int) -> list[tuple[Path, str]]:
@@ -63,7 +61,7 @@ def edited(editor: Editor, photo: Path, edit: str, renderers: tuple[str, str]) -
         return None
     face, frame = faces[0], faces[0].frame
     window = slice(frame.y, frame.y + frame.height), slice(frame.x, frame.x + frame.width)
-    asked = [None if name == "default" else name for name in renderers]
+    asked = [None if name == BY_DEFAULT else name for name in renderers]
     results = [editor.edit(face, load_grid()[edit], renderer=name).image.pixels for name in asked]
     return [np.ascontiguousarray(pixels[window][..., :3]) for pixels in (face.photo.pixels, *results)]
 
@@ -99,8 +97,8 @@ def draw(options: argparse.Namespace) -> None:
     """Writes the sheets and their key."""
     options.out.mkdir(parents=True, exist_ok=True)
     renderers, editor = (options.a, options.b), Editor(model=options.model)
-    rng, key = np.random.default_rng(options.seed + 1), {}
-    swapped = rng.permutation(np.arange(options.count) % 2)
+    key: dict[str, dict[str, str]] = {}
+    swapped = np.random.default_rng(options.seed + 1).permutation(np.arange(options.count) % 2)
     # Some may be left out: a photo without a face, a pair without a difference.
     for photo, edit in track(draw_cases(options.photos, options.every, 2 * options.count, options.seed), "pairs"):
         if len(key) == options.count:
@@ -142,7 +140,7 @@ def main() -> None:
     drawing.add_argument("--seed", type=int, default=0)
     drawing.add_argument("--every", type=int, default=18, help="of photos named by numbers, only its multiples")
     drawing.add_argument("--a", default="geometric", help="a renderer")
-    drawing.add_argument("--b", default="default", help="the other one")
+    drawing.add_argument("--b", default=BY_DEFAULT, help="the other one")
     drawing.add_argument("--model", help="folder of the diffusion renderer's model")
     drawing.set_defaults(run=draw)
     scoring = commands.add_parser("score")

@@ -191,14 +191,14 @@ def heights(
     away = _distance(hanging)
     inner = (face | (head & ~hair)) & (away < _distance(hairy & ~hanging))
     behind = inner & (_distance(hanging & (share > SOLID)) * cell < BEHIND)  # one sees past single strands
-    beside = cv2.GaussianBlur(from_nearest(surface, face), (0, 0), 3.0)
+    beside = cv2.GaussianBlur(_from_nearest(surface, face), (0, 0), 3.0)
     back = np.where(framing, np.maximum(beside - DROP - cell * _distance(face), middle), middle)
     z = np.where(hanging, z + low * (np.minimum(z, back) - z), z)
-    z = np.where(hanging | behind, cv2.GaussianBlur(from_nearest(z, hanging), (0, 0), 1.5), z)
+    z = np.where(hanging | behind, cv2.GaussianBlur(_from_nearest(z, hanging), (0, 0), 1.5), z)
     return Relief(z.astype(np.float32), hanging, behind)
 
 
-def from_nearest(values: Array, known: Mask) -> Array:
+def _from_nearest(values: Array, known: Mask) -> Array:
     """(H, W) values of the nearest known cell."""
     return values[_nearest_cells(known)] if known.any() else values
 
@@ -259,14 +259,14 @@ def build_shell(
     faces = np.concatenate([np.stack([a, c, b], -1), np.stack([b, c, d], -1)])
     faces = np.concatenate([faces, faces[:, ::-1] + h * w]).astype(np.int64)
     normals = np.concatenate([grid_normals(front), -grid_normals(back)])
-    hidden = _behind_the_face(relief.behind, anchors >= 0, hair, opacity)
+    face, cell = anchors >= 0, step * -float(np.median(z)) / camera.focal
+    hidden = _behind_the_face(relief.behind, face, hair, opacity)
     lookup = unrolled(front, back, normals[: h * w].reshape(h, w, 3), hidden, step, camera.focal)
     points = np.concatenate([front.reshape(-1, 3), back.reshape(-1, 3)])
-    face, cell = anchors >= 0, step * -float(np.median(z)) / camera.focal
-    edge, deep = before_background(face, hair, opacity, cell).reshape(-1), from_nearest(z, face).reshape(-1)
+    edge, deep = _before_background(face, hair, opacity, cell).reshape(-1), _from_nearest(z, face).reshape(-1)
 
     def hairy(share: Array) -> Array:
-        return np.tile(smoothstep(from_nearest(share, opacity > SOLID), 0.2, 0.4).reshape(-1), 2)
+        return np.tile(smoothstep(_from_nearest(share, opacity > SOLID), 0.2, 0.4).reshape(-1), 2)
 
     anchor, away = _nearest(anchors)
     away = away * step * -z / camera.focal
@@ -298,7 +298,7 @@ OFF = 2  # cells by which the face model's outline may be off
 def _behind_the_face(behind: Mask, face: Mask, hair: Array, opacity: Array) -> Array:
     """(h, w) share of hair: 0.5 where it goes on unseen ``behind`` the face, since it is hair that is next to it."""
     beside = (opacity > 0.5) & (_distance(face) > OFF)
-    return np.where(behind & (from_nearest(hair, beside) > 0.5), 0.5, hair).astype(np.float32)
+    return np.where(behind & (_from_nearest(hair, beside) > 0.5), 0.5, hair).astype(np.float32)
 
 
 STRIP = 1.5  # centimetres by which skin that is seen beside the face goes on behind it once it is raised
@@ -311,10 +311,10 @@ def _uncovered(hidden: Array, face: Mask, hair: Array, opacity: Array, cell: flo
     return np.where(_distance(strip) * cell < STRIP, hair, hidden)
 
 
-def before_background(face: Mask, hair: Array, opacity: Array, cell: float) -> Mask:
+def _before_background(face: Mask, hair: Array, opacity: Array, cell: float) -> Mask:
     """(h, w) cells just outside of the ``face`` that lie between it and the background, where no ``hair`` is."""
-    outside = _distance(face) * cell < RIM_WIDTH
-    return ~face & outside & (hair < 0.3) & (_distance(opacity < 0.5) < _distance(hair > 0.3))
+    outside = ~face & (_distance(face) * cell < RIM_WIDTH)
+    return outside & (_distance(opacity < 0.5) < _distance(hair > 0.3))
 
 
 FACED = 0.35  # cosine between surface and line of sight from which on the photo's pixels show the surface well

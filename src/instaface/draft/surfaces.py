@@ -89,7 +89,6 @@ class Start:
         values[:nv, kernels.SOLID], values[nv:, kernels.SOLID] = 1, shell.solid
         values[:nv, kernels.WEIGHT], values[nv:, kernels.WEIGHT] = np.asarray(model.head_weight), shell.weights
         values[nv:, kernels.LOOKUP : kernels.LOOKUP + 2] = shell.lookup
-        values[nv:, kernels.HAIR] = shell.hairy
         uv, size = np.asarray(model.uv), scene.texture.colour.shape[0]
         rest = np.asarray(model.vertices(at_rest(before))[0])
         return cls(
@@ -154,14 +153,15 @@ class Surfaces:
         mesh = model.mesh(edited)
         points[:nv] = np.asarray(mesh.vertices[0]) + scene.raised[:, None] * up(edited)
         normals[:nv] = np.asarray(mesh.normals()[0])
-        _turn_shell(scene, edited, model, points[nv:], normals[nv:])
+        raised = _raised(scene.parameters, edited)
+        _turn_shell(scene, edited, model, raised, points[nv:], normals[nv:])
         places, facing, moved = seen(scene.camera, points, normals, start.places)
         values = start.values.copy()
         values[:, kernels.FACING + 1], values[:, kernels.MOVED] = facing, moved
         values[:, kernels.RATIO : kernels.RATIO + 3] = _ratio(scene, edited, model, normals)
-        values[nv:, kernels.PAST] = np.tile(_past(scene, edited, values[nv:, kernels.FACING : kernels.FACING + 2]), 2)
+        values[nv:, kernels.PAST] = np.tile(_past(scene, raised, values[nv:, kernels.FACING : kernels.FACING + 2]), 2)
         hair, uncovered = scene.shell.hairy, scene.shell.hairy_raised
-        values[nv:, kernels.HAIR] = hair + _raised(scene.parameters, edited) * (uncovered - hair)
+        values[nv:, kernels.HAIR] = hair + raised * (uncovered - hair)
         values[:nv, kernels.STRETCHED] = _stretched(scene, places[:nv], points[:nv], edited)
         moves = bool(moved.max() > kernels.STILL[0])
         return cls(places, values, light_change(scene.parameters.light, edited.light), moves)
@@ -196,15 +196,14 @@ def _raised(before: FaceParameters, edited: FaceParameters) -> float:
     return float(smoothstep(pitch / (abs(yaw) + abs(pitch) + 1e-3), *RAISED))
 
 
-def _past(scene: Scene, edited: FaceParameters, facing: Array) -> Array:
+def _past(scene: Scene, raised: float, facing: Array) -> Array:
     """(N,) see the column PAST, from (2 N, 2) cosines of the shell's slope before and after.
 
     What comes after it is the side of the head: a raised one shows none, and beside its jaw skin has to go on.
     """
     turn = (facing[:, 1] - facing[:, 0])[: len(scene.shell.rim)]
     turn = cv2.GaussianBlur(turn.reshape(scene.shell.shape), (0, 0), 3).reshape(-1)
-    past = scene.shell.rim * smoothstep(turn, 0.03, 0.08) * (1 - _raised(scene.parameters, edited))
-    return past.astype(np.float32)
+    return (scene.shell.rim * smoothstep(turn, 0.03, 0.08) * (1 - raised)).astype(np.float32)
 
 
 STRETCH = 2.5, 5.0  # growth of a triangle's area in the picture, from well borne to not at all
@@ -235,13 +234,15 @@ def _sizes(places: Array, model: MorphableModel) -> Array:
 LEVELS = 256  # steps of a skinning weight
 
 
-def _turn_shell(scene: Scene, edited: FaceParameters, model: MorphableModel, points: Array, normals: Array) -> None:
+def _turn_shell(
+    scene: Scene, edited: FaceParameters, model: MorphableModel, raised: float, points: Array, normals: Array
+) -> None:
     """Fills (N, 3) points and normals of the shell in the edited view: they turn as the face model's skinning turns
     its vertices, and what borders on the face goes along with its expression. Skin right beside the face rises with it,
     as deep as that; a head that turns to the side leaves it behind, since there its own side comes round.
     """
     start, shell = scene.start, scene.shell
-    local = start.local + _raised(scene.parameters, edited) * start.to_face
+    local = start.local + raised * start.to_face
     before, after = (_skinning(parameters) for parameters in (scene.parameters, edited))
     tables = after @ np.linalg.inv(before), _pull(scene, edited, model), before
     given = local, shell.normals, start.step
